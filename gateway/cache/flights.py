@@ -1,0 +1,67 @@
+"""Searches in flight: each runs in a task of its own, identical ones share it.
+
+A caller that gives up, times out or is cancelled leaves only its place at the task; the task runs to its own end, so
+that what was sent upstream (and is billed) still fills the cache, and no HTTP call is cancelled half-way. Stands
+between `search.py` and what a search does; knows nothing of tenants, images or answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Flights(Generic[T]):
+    """Detached tasks; those with a key can be joined while they run."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[T]] = set()
+        self._by_key: dict[Hashable, asyncio.Task[T]] = {}
+
+    def __len__(self) -> int:
+        """Tasks that run now."""
+        return len(self._tasks)
+
+    def join_or_start(
+        self, key: Hashable | None, start: Callable[[], Coroutine[Any, Any, T]]
+    ) -> tuple[asyncio.Task[T], bool]:
+        """The task of `key`, and whether it was already in flight; without a key always a new one.
+
+        Wait for it with `wait`, never with a bare `await`, which would pass a cancellation on to it.
+        """
+        task = self._by_key.get(key) if key is not None else None
+        if task is not None:
+            return task, True
+        task = asyncio.create_task(start())
+        self._tasks.add(task)
+        if key is not None:
+            self._by_key[key] = task
+        task.add_done_callback(lambda done: self._ended(key, done))
+        return task, False
+
+    def _ended(self, key: Hashable | None, task: asyncio.Task[T]) -> None:
+        self._tasks.discard(task)
+        if key is not None and self._by_key.get(key) is task:
+            del self._by_key[key]
+        if not task.cancelled():
+            # Marks the exception as seen: with every caller gone nobody else would, and asyncio would print it.
+            task.exception()
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Waits for what is in flight; what is left after `timeout_seconds` is cancelled."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=timeout_seconds)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+
+
+async def wait(task: asyncio.Task[T], timeout_seconds: float) -> T:
+    """The task's result. Raises `TimeoutError` after `timeout_seconds`; the task runs on whatever happens here."""
+    async with asyncio.timeout(timeout_seconds):
+        return await asyncio.shield(task)

@@ -1,0 +1,181 @@
+"""What the gateway talks about: tenants, searches and their answers, as frozen values.
+
+Every layer may import this module; it imports none of them, and knows no grpc, HTTP or store. Biometric fields are kept
+out of every `repr`, so that no accident of formatting can print them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a tenant's principals may do."""
+
+    CALLER = "caller"
+    OPERATOR = "operator"
+
+
+class Window(StrEnum):
+    """A calendar window in UTC, over which upstream calls are counted."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Calls to the gateway: `per_second` sustained, `burst` at once."""
+
+    per_second: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A tenant's limits; what is None or missing is unlimited."""
+
+    rate: RateLimit | None = None
+    concurrency: int | None = None
+    upstream_calls: Mapping[Window, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer of the gateway. `face_sets` maps the caller's alias to the upstream's name."""
+
+    id: str
+    role: Role = Role.CALLER
+    face_sets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller. `method` says how it proved itself: `token`, `jwt`, `mtls` or `anonymous`."""
+
+    tenant: Tenant
+    method: str
+
+
+class ImageFormat(StrEnum):
+    """The formats that the vendor takes."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A photo whose header was checked; `width` and `height` in pixels."""
+
+    content: bytes = field(repr=False)
+    format: ImageFormat
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameters:
+    """How strictly to search, defaults filled in.
+
+    `threshold` in [0, 1]; `max_results` 1 to 10; `start_time` in whole seconds since 1970.
+    """
+
+    threshold: float
+    max_results: int
+    start_time: int
+
+
+class CacheMode(StrEnum):
+    """What a call may do with the result cache."""
+
+    READ_WRITE = "read_write"
+    REFRESH = "refresh"
+    BYPASS = "bypass"
+    ONLY_IF_CACHED = "only_if_cached"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """A caller's wishes for the cache. `max_age_seconds` None means the server's limit; 0 means a new search."""
+
+    mode: CacheMode = CacheMode.READ_WRITE
+    max_age_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search as a caller asked for it. `face_set` is the caller's alias."""
+
+    face_set: str
+    image: Image
+    parameters: SearchParameters
+    cache_control: CacheControl = CacheControl()
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamQuery:
+    """One search as the vendor is asked. `face_set` is the upstream's name."""
+
+    face_set: str = field(repr=False)
+    image: Image
+    parameters: SearchParameters
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Match:
+    """A similar face. `score` in [threshold, 1]; `create_time` in whole seconds since 1970."""
+
+    person_id: int
+    face_id: int
+    score: float
+    create_time: int
+
+
+class Outcome(StrEnum):
+    """What a search found."""
+
+    MATCHED = "matched"
+    NO_MATCH = "no_match"
+    NO_RESULT_REPORTED = "no_result_reported"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    """The vendor's answer: matches, most similar first, and its id of the search (empty if it gave none)."""
+
+    matches: tuple[Match, ...] = field(repr=False)
+    outcome: Outcome
+    request_id: str
+    attempts: int = 1
+
+
+class CacheStatus(StrEnum):
+    """How the cache took part in an answer."""
+
+    HIT = "hit"
+    MISS = "miss"
+    COALESCED = "coalesced"
+    BYPASS = "bypass"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """The answer to a caller's search.
+
+    `age_seconds` is 0 for a new search; `expire_time` (seconds since 1970) is None if the answer is not cached.
+    `upstream_calls` is what the call was charged; `degraded` says that the quota store was out.
+    """
+
+    answer: UpstreamAnswer
+    parameters: SearchParameters
+    cache_status: CacheStatus
+    age_seconds: float = 0.0
+    expire_time: float | None = None
+    upstream_calls: int = 0
+    degraded: bool = False
