@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from gateway.errors import GatewayOverloaded
+
 T = TypeVar("T")
 
 
 class Flights(Generic[T]):
-    """Detached tasks; those with a key can be joined while they run."""
+    """Detached tasks; those with a key can be found and joined while they run."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[T]] = set()
@@ -25,22 +27,30 @@ class Flights(Generic[T]):
         """Tasks that run now."""
         return len(self._tasks)
 
-    def join_or_start(
-        self, key: Hashable | None, start: Callable[[], Coroutine[Any, Any, T]]
-    ) -> tuple[asyncio.Task[T], bool]:
-        """The task of `key`, and whether it was already in flight; without a key always a new one.
+    def find(self, key: Hashable) -> asyncio.Task[T] | None:
+        """The task in flight under `key`: the one started last, if there are several."""
+        return self._by_key.get(key)
+
+    def start(self, key: Hashable | None, start: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """A new task, found under `key` from now on; without a key never found.
 
         Wait for it with `wait`, never with a bare `await`, which would pass a cancellation on to it.
         """
-        task = self._by_key.get(key) if key is not None else None
-        if task is not None:
-            return task, True
         task = asyncio.create_task(start())
         self._tasks.add(task)
         if key is not None:
             self._by_key[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
-        return task, False
+        return task
+
+    def join_or_start(
+        self, key: Hashable | None, start: Callable[[], Coroutine[Any, Any, T]]
+    ) -> tuple[asyncio.Task[T], bool]:
+        """The task of `key`, and whether it was already in flight; without a key always a new one."""
+        task = self.find(key) if key is not None else None
+        if task is not None:
+            return task, True
+        return self.start(key, start), False
 
     def _ended(self, key: Hashable | None, task: asyncio.Task[T]) -> None:
         self._tasks.discard(task)
@@ -62,6 +72,14 @@ class Flights(Generic[T]):
 
 
 async def wait(task: asyncio.Task[T], timeout_seconds: float) -> T:
-    """The task's result. Raises `TimeoutError` after `timeout_seconds`; the task runs on whatever happens here."""
-    async with asyncio.timeout(timeout_seconds):
-        return await asyncio.shield(task)
+    """The task's result. Raises `TimeoutError` after `timeout_seconds`; the task runs on whatever happens here.
+
+    A task that was cancelled from elsewhere (the end of a drain) raises `GatewayOverloaded`: a `CancelledError` that
+    nobody sent to the caller would leave its call without any status.
+    """
+    done, _ = await asyncio.wait((task,), timeout=timeout_seconds)
+    if not done:
+        raise TimeoutError
+    if task.cancelled():
+        raise GatewayOverloaded
+    return task.result()

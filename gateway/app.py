@@ -1,0 +1,219 @@
+"""The composition root: the only place that names concrete parts and puts them together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import google.rpc.error_details_pb2  # noqa: F401  # so that reflection lets clients decode error details
+from facegate.admin.v1.admin_service_pb2 import DESCRIPTOR as ADMIN
+from facegate.search.v1.face_search_service_pb2 import DESCRIPTOR as SEARCH
+
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.build import open_auth
+from gateway.cache.flights import Flights
+from gateway.clock import Clock, SystemClock
+from gateway.config import Config
+from gateway.config.server import ServerConfig
+from gateway.model import UpstreamAnswer
+from gateway.ops.listener import Readiness, serve_ops
+from gateway.reload import ConfigReload
+from gateway.rpc.dispatch import Dispatcher
+from gateway.rpc.health import Health
+from gateway.rpc.interceptors.admit import Admit
+from gateway.rpc.interceptors.answer_errors import AnswerErrors
+from gateway.rpc.interceptors.authenticate import Authenticate
+from gateway.rpc.interceptors.observe import Observe
+from gateway.rpc.service import FaceSearchService
+from gateway.rpc.tls import BadTlsMaterial, ServerTls
+from gateway.search import FaceSearch
+from gateway.server import CannotListen, GrpcServer
+from gateway.telemetry.calls import CallLog
+from gateway.upstream.client import open_upstream
+from gateway.upstream.credentials import CredentialError, CredentialOrigin, CredentialSource
+from gateway.upstream.port import Upstream
+from gateway.watcher import FileRejected, FileWatcher
+
+SERVICES = (SEARCH.services_by_name["FaceSearchService"], ADMIN.services_by_name["AdminService"])
+SERVICE_NAMES = tuple(service.full_name for service in SERVICES)
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message names what is wrong and the remedy."""
+
+
+class Gateway:
+    """A gateway that serves at `address`, with its operators' listener at `ops_address`."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        server: GrpcServer,
+        admit: Admit,
+        flights: Flights[UpstreamAnswer],
+        address: str,
+        ops_address: str,
+    ) -> None:
+        self.address = address
+        self.ops_address = ops_address
+        self._config = config
+        self._server = server
+        self._admit = admit
+        self._flights = flights
+        self._leaving = asyncio.Event()
+
+    def begin_drain(self) -> None:
+        """Starts the way out and returns at once; `wait_closed` ends when it is done."""
+        self._leaving.set()
+
+    async def wait_closed(self) -> None:
+        """Serves until told to drain; then not ready, then no new calls, then none at all."""
+        await self._leaving.wait()
+        await self._server.leave(self._config.server.lame_duck_seconds)
+        self._admit.drain()
+        await self._server.stop(self._config.server.drain_seconds)
+        await self._flights.drain(self._config.upstream.timeout_seconds)
+
+
+@asynccontextmanager
+async def open_gateway(
+    config: Config,
+    *,
+    config_file: Path | None = None,
+    clock: Clock | None = None,
+    upstream: Upstream | None = None,
+) -> AsyncIterator[Gateway]:
+    """A serving gateway. Raises `StartError`.
+
+    `config_file` is watched for changes; `clock` and `upstream` stand in for the real ones in tests.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        watcher = FileWatcher(clock=clock)
+        auth = await stack.enter_async_context(open_auth(config, clock=clock, watcher=watcher))
+        if config_file is not None:
+            watcher.watch([config_file], ConfigReload(config_file, config, auth.authenticator), "configuration")
+        upstream = upstream or await _open_upstream(config, clock, watcher, stack)
+        flights: Flights[UpstreamAnswer] = Flights()
+        admit = Admit(config.server.max_concurrent_rpcs, config.server.max_body_bytes_in_flight, clock)
+        dispatcher = _dispatcher(
+            config, FaceSearchService(FaceSearch(upstream, flights, clock), clock), auth.authenticator, admit, clock
+        )
+        health = Health(SERVICE_NAMES)
+        server = GrpcServer(
+            dispatcher, health, SERVICE_NAMES, tls=_tls(config.server, watcher), reflection=config.server.reflection
+        )
+
+        def readiness() -> Readiness:
+            return Readiness(health.ready, (*watcher.problems(), *auth.problems()))
+
+        await watcher.poll()
+        ops_address = await _serve_ops(config.ops.listen, readiness, stack)
+        try:
+            address = await server.start(config.server.listen, config.server.health_listen)
+        except CannotListen as error:
+            raise StartError(str(error)) from None
+        stack.push_async_callback(server.stop, 0)
+        stack.push_async_callback(_cancel, asyncio.create_task(watcher.run()))
+        yield Gateway(
+            config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address
+        )
+
+
+def _dispatcher(
+    config: Config, service: FaceSearchService, authenticator: Authenticator, admit: Admit, clock: Clock
+) -> Dispatcher:
+    # The order of a call, outermost first. The observers also see the calls that the others refuse.
+    observers = (
+        Observe(CallLog(), clock),  # sees every end of a call, with the status that the caller gets
+        AnswerErrors(clock),  # nothing raised further in gets past here as it is
+    )
+    guards = (
+        Authenticate(authenticator, clock),  # a stranger costs nothing more
+        admit,  # only known callers take a place; bodies are read from here on
+    )
+    return Dispatcher(
+        service.methods(),
+        SERVICES,
+        observers,
+        guards,
+        clock=clock,
+        default_deadline_seconds=config.server.default_deadline_seconds,
+    )
+
+
+async def _open_upstream(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> Upstream:
+    settings = config.upstream
+    if not settings.credentials:
+        raise StartError("upstream.credentials is empty: name the files of the vendor's API id and secret")
+    first = settings.credentials[0]
+    origin = CredentialOrigin(
+        first.name, first.api_id_file, first.api_secret_file, first.api_id_env, first.api_secret_env
+    )
+    try:
+        credentials = CredentialSource.open(origin, os.environ)
+        client = await stack.enter_async_context(
+            open_upstream(
+                base_url=settings.base_url,
+                credentials=credentials,
+                clock=clock,
+                timeout_seconds=settings.timeout_seconds,
+                max_connections=settings.max_connections,
+                ca_file=settings.ca_file,
+                image_encoding=settings.image_encoding,
+                no_result=settings.no_result,
+            )
+        )
+    except CredentialError as error:
+        raise StartError(str(error)) from None
+    except (OSError, ValueError):
+        raise StartError("upstream.ca_file or upstream.base_url cannot be used: check both") from None
+    files = [file for file in (first.api_id_file, first.api_secret_file) if file is not None]
+    if files:
+        watcher.watch(files, _reload_credentials(credentials, files[0]), f"upstream credential {first.name}")
+    return client
+
+
+def _reload_credentials(credentials: CredentialSource, file: Path):
+    async def reload() -> None:
+        try:
+            await asyncio.to_thread(credentials.reload)
+        except CredentialError as error:
+            raise FileRejected(file, f"is not usable: {error}") from None
+
+    return reload
+
+
+def _tls(config: ServerConfig, watcher: FileWatcher) -> ServerTls | None:
+    if config.tls.cert_file is None or config.tls.key_file is None:
+        return None
+    try:
+        tls = ServerTls(config.tls.cert_file, config.tls.key_file, config.tls.client_ca_file)
+    except BadTlsMaterial as error:
+        raise StartError(f"server.tls: {error}") from None
+
+    async def reload() -> None:
+        try:
+            await asyncio.to_thread(tls.reload)
+        except BadTlsMaterial as error:
+            raise FileRejected(tls.files[0], f"is not usable: {error}") from None
+
+    watcher.watch(tls.files, reload, "TLS certificate")
+    return tls
+
+
+async def _serve_ops(listen: str, readiness, stack: AsyncExitStack) -> str:
+    try:
+        return await stack.enter_async_context(serve_ops(listen, readiness))
+    except OSError:
+        raise StartError(f"ops.listen: cannot listen on {listen}: it is in use or not an address of this machine") from None
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

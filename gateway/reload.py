@@ -1,0 +1,45 @@
+"""What a changed configuration file puts in force while the gateway runs: the tenants, with their tokens and limits.
+
+All else is read at the start only; a change there is told, since an operator would wait for it in vain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.build import tenants_of
+from gateway.config import Config, ConfigError, load_config
+from gateway.watcher import FileRejected
+
+log = structlog.get_logger(__name__)
+
+
+class ConfigReload:
+    """Loads `file` again and swaps the tenants in one step; a file that cannot be loaded changes nothing."""
+
+    def __init__(self, file: Path, config: Config, authenticator: Authenticator) -> None:
+        self._file = file
+        self._authenticator = authenticator
+        self.config = config
+
+    async def __call__(self) -> None:
+        """Raises `FileRejected` with the first problem of a file that is no good configuration."""
+        try:
+            config = await asyncio.to_thread(load_config, self._file)
+        except ConfigError as error:
+            more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+            raise FileRejected(self._file, f"is not usable: {error.problems[0]}{more}") from None
+        self._authenticator.replace_tenants(tenants_of(config))
+        waiting = sorted(
+            section
+            for section in Config.model_fields
+            if section != "tenants" and getattr(config, section) != getattr(self.config, section)
+        )
+        if waiting:
+            log.warning("config.restart_needed", sections=waiting)
+        self.config = config
+        log.info("config.tenants_replaced", tenants=len(config.tenants), config_version=config.version)

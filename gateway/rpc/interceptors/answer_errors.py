@@ -1,0 +1,79 @@
+"""Turns whatever a call raises into the error table's answer. No exception's text gets past here."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+
+import structlog
+from google.protobuf.message import Message
+from grpc import StatusCode
+from grpc.aio import AbortError
+
+from gateway.clock import Clock
+from gateway.errors import Cancelled, GatewayError
+from gateway.rpc.call import Body, Call
+from gateway.rpc.interceptors import Context, Handler
+from gateway.rpc.status import status_of
+from gateway.rpc.trailers import trailers_of
+
+log = structlog.get_logger(__name__)
+
+
+class AnswerErrors:
+    """Stands just inside telemetry, so that telemetry sees each call's final code and reason."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def wrap(self, proceed: Handler) -> Handler:
+        """Answers with `proceed`'s error, if it raises one."""
+
+        async def answer(call: Call, body: Body, context: Context) -> Message:
+            try:
+                return await proceed(call, body, context)
+            except GatewayError as error:
+                raise await self._abort(error, call, context) from None
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    _note(Cancelled(), StatusCode.CANCELLED, call)
+                    raise
+                # Something inside was cancelled, not this call: without an answer the caller would hang.
+                log.error("rpc.stray_cancellation", request_id=call.request_id, method=call.method)
+                raise await self._abort(GatewayError(), call, context) from None
+            except Exception as error:
+                log.error(
+                    "rpc.unhandled_exception",
+                    request_id=call.request_id,
+                    method=call.method,
+                    exception=type(error).__name__,
+                    frames=_frames(error),
+                )
+                raise await self._abort(GatewayError(), call, context) from None
+
+        return answer
+
+    async def _abort(self, error: GatewayError, call: Call, context: Context) -> BaseException:
+        """Ends the call; returns what the handler has to raise for gRPC to believe it."""
+        answer = status_of(error, call.request_id)
+        _note(error, answer.code, call)
+        call.record.finish(self._clock.monotonic())
+        try:
+            await context.abort(answer.code, answer.message, (*trailers_of(call.record), *answer.trailers))
+        except AbortError as abort:
+            return abort
+        raise AssertionError("abort returned")
+
+
+def _note(error: GatewayError, code: StatusCode, call: Call) -> None:
+    record = call.record
+    record.reason = error.reason.value
+    record.code = code.name
+    record.upstream_status = getattr(error, "upstream_status", record.upstream_status)
+    record.upstream_attempts = getattr(error, "attempts", record.upstream_attempts)
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Where it was raised: module, line and function. Values and messages may hold a caller's data and stay out."""
+    return [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]

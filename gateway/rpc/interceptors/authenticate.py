@@ -1,0 +1,61 @@
+"""Who is calling, and may they call this method? Decided on headers, before the body is read."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from gateway.auth.authenticator import Authenticator, PeerCertificate
+from gateway.auth.authorizer import require
+from gateway.clock import Clock
+from gateway.rpc.call import Body, Call
+from gateway.rpc.interceptors import Context, Handler
+from gateway.rpc.policy import POLICY
+
+
+class Authenticate:
+    """Before everything that costs, so that a stranger costs nothing."""
+
+    def __init__(self, authenticator: Authenticator, clock: Clock) -> None:
+        self._authenticator = authenticator
+        self._clock = clock
+
+    def on_headers(self, call: Call) -> bool:
+        """False if headers do not tell: a certificate has to be looked at, or keys have to be fetched."""
+        if self._authenticator.needs_peer:
+            return False
+        started = self._clock.monotonic()
+        # Almost every credential is decided without waiting: then this first step is the whole coroutine.
+        attempt = self._authenticator.authenticate(call.authorization, None)
+        try:
+            attempt.send(None)
+        except StopIteration as done:
+            call.principal = done.value
+            call.record.spent("auth", self._clock.monotonic() - started)
+            self._permit(call)
+            return True
+        attempt.close()
+        return False
+
+    def wrap(self, proceed: Handler) -> Handler:
+        """Authenticates the call, unless its headers were enough."""
+
+        async def authenticate(call: Call, body: Body, context: Context) -> Message:
+            if call.principal is None:
+                started = self._clock.monotonic()
+                peer = _peer(context)
+                call.principal = await self._authenticator.authenticate(call.authorization, peer)
+                call.record.spent("auth", self._clock.monotonic() - started)
+                self._permit(call)
+            return await proceed(call, body, context)
+
+        return authenticate
+
+    def _permit(self, call: Call) -> None:
+        assert call.principal is not None
+        call.record.tenant = call.principal.tenant.id
+        require(call.principal, POLICY[call.method])
+
+
+def _peer(context: Context) -> PeerCertificate | None:
+    pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+    return PeerCertificate(pem=pem) if pem else None

@@ -1,0 +1,73 @@
+"""The server's TLS material, which may change while the server runs.
+
+gRPC asks for it at each new connection; established ones keep what they began with, up to their age limit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
+
+
+class BadTlsMaterial(Exception):
+    """Files that do not make a working certificate; the message names the file and the remedy."""
+
+
+class ServerTls:
+    """Certificate, key and client authorities from files.
+
+    Raises `BadTlsMaterial` if the files cannot be used; so does `reload`, which then keeps what was there.
+    """
+
+    def __init__(self, cert_file: Path, key_file: Path, client_ca_file: Path | None) -> None:
+        self._cert_file = cert_file
+        self._key_file = key_file
+        self._client_ca_file = client_ca_file
+        self._loaded = self._load()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files to watch."""
+        return tuple(file for file in (self._cert_file, self._key_file, self._client_ca_file) if file is not None)
+
+    def reload(self) -> None:
+        """Reads the files again, for connections from now on."""
+        self._loaded = self._load()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Credentials that follow `reload`. With client authorities, every connection has to show a certificate."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._loaded, lambda: self._loaded, require_client_authentication=self._client_ca_file is not None
+        )
+
+    def _load(self) -> grpc.ServerCertificateConfiguration:
+        key, chain = _read(self._key_file), _read(self._cert_file)
+        try:
+            certificates = load_pem_x509_certificates(chain)
+        except ValueError:
+            raise BadTlsMaterial(f"{self._cert_file} is not a PEM certificate chain") from None
+        try:
+            private = load_pem_private_key(key, None)
+        except (ValueError, TypeError):
+            raise BadTlsMaterial(f"{self._key_file} is not an unencrypted PEM private key") from None
+        spki = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        if private.public_key().public_bytes(*spki) != certificates[0].public_key().public_bytes(*spki):
+            raise BadTlsMaterial(f"{self._key_file} is not the key of {self._cert_file}: replace both together")
+        authorities = None
+        if self._client_ca_file is not None:
+            authorities = _read(self._client_ca_file)
+            try:
+                load_pem_x509_certificates(authorities)
+            except ValueError:
+                raise BadTlsMaterial(f"{self._client_ca_file} holds no PEM certificates") from None
+        return grpc.ssl_server_certificate_configuration([(key, chain)], authorities)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadTlsMaterial(f"cannot read {file}: {error.strerror}") from None

@@ -1,0 +1,19 @@
+"""The trailers that every answer carries, good or bad."""
+
+from __future__ import annotations
+
+from gateway.telemetry.record import CallRecord
+
+_STEPS = ("auth", "quota", "cache", "upstream", "total")
+
+
+def trailers_of(record: CallRecord) -> tuple[tuple[str, str], ...]:
+    """`x-request-id`, `server-timing` (milliseconds), and `x-cache` and `x-quota-remaining` where they are known."""
+    steps = record.steps
+    timing = ", ".join([f"{step};dur={steps[step] * 1000:.2f}" for step in _STEPS if step in steps])
+    trailers: tuple[tuple[str, str], ...] = (("x-request-id", record.request_id), ("server-timing", timing))
+    if record.cache_status:
+        trailers += (("x-cache", record.cache_status),)
+    if record.quota_remaining is not None:
+        trailers += (("x-quota-remaining", str(record.quota_remaining)),)
+    return trailers

@@ -1,0 +1,32 @@
+"""An upstream without a network: answers what it is told to, when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.model import Match, Outcome, UpstreamAnswer, UpstreamQuery
+
+MATCH = Match(person_id=1, face_id=435449455488008194, score=0.985, create_time=1669077702)
+ANSWER = UpstreamAnswer((MATCH,), Outcome.MATCHED, "TID8bf47ab6eda64476973cc5f5b6ebf57e")
+
+
+class FakeUpstream:
+    """Answers each search with `answer`, or raises it if it is an exception; while `hold` is cleared, searches wait."""
+
+    def __init__(self, answer: UpstreamAnswer | Exception = ANSWER) -> None:
+        self.answer = answer
+        self.queries: list[UpstreamQuery] = []
+        self.in_flight = 0
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    async def search(self, query: UpstreamQuery) -> UpstreamAnswer:
+        self.queries.append(query)
+        self.in_flight += 1
+        try:
+            await self.hold.wait()
+        finally:
+            self.in_flight -= 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
