@@ -1,0 +1,124 @@
+"""The vendor's answer, from bytes to `UpstreamAnswer` or an error. Pure: no connection, no clock.
+
+Unknown fields are ignored; a needed field that is missing, mistyped or outside its range makes the whole answer
+unusable, since a wrong match is worse than none. Only the order of matches is mended: the vendor's page does not
+promise one.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Literal
+
+import orjson
+
+from gateway.errors import FaceSetUnusable, UpstreamBadResponse
+from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
+from gateway.upstream.verdicts import by_code_alone, by_status
+
+NoResult = Literal["ok", "error"]
+
+MAX_REQUEST_ID_CHARS = 128
+
+# The vendor compares in single precision at best: a score this much under the threshold is the threshold, rounded.
+SCORE_ROUNDING = 1e-6
+
+# The last second that a protobuf Timestamp can hold.
+_LAST_SECOND = 253_402_300_799
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class _Mistyped(Exception):
+    """A field that is not what the vendor's page says."""
+
+
+def read_answer(
+    code: int,
+    body: bytes,
+    asked: SearchParameters,
+    *,
+    no_result: NoResult,
+    retry_after_seconds: float | None,
+    now: float,
+) -> UpstreamAnswer:
+    """The answer to a search with the parameters `asked`; raises what it says instead.
+
+    `code` is an HTTP code that does not decide by itself (see `verdicts.by_code`). `no_result` says what QUERY_FAILED
+    with the reason "no result" is. `now` is wall-clock time.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise by_code_alone(code, "not_json")
+    status = document.get("status")
+    if not isinstance(status, str):
+        raise by_code_alone(code, "schema_mismatch")
+    if status == "OK":
+        return _found(document, asked)
+    if status == "QUERY_FAILED" and _says_no_result(document):
+        if no_result == "error":
+            raise FaceSetUnusable("QUERY_FAILED")
+        return UpstreamAnswer((), Outcome.NO_RESULT_REPORTED, _request_id(document))
+    raise by_status(status, code, retry_after_seconds, now)
+
+
+def _found(document: dict[str, Any], asked: SearchParameters) -> UpstreamAnswer:
+    matches = None
+    # Raised below, not in a handler: as its context it would carry the vendor's answer with it.
+    with suppress(_Mistyped):
+        matches = _matches(document.get("result"), asked)
+    if matches is None:
+        raise UpstreamBadResponse("schema_mismatch")
+    return UpstreamAnswer(matches, Outcome.MATCHED if matches else Outcome.NO_MATCH, _request_id(document))
+
+
+def _matches(result: object, asked: SearchParameters) -> tuple[Match, ...]:
+    if not isinstance(result, list) or len(result) > asked.max_results:
+        raise _Mistyped
+    matches = [_match(element, asked.threshold) for element in result]
+    if len({(match.person_id, match.face_id) for match in matches}) != len(matches):
+        raise _Mistyped
+    matches.sort(key=lambda match: -match.score)
+    return tuple(matches)
+
+
+def _match(element: object, threshold: float) -> Match:
+    if not isinstance(element, dict):
+        raise _Mistyped
+    score = _number(element.get("score"))
+    if not max(threshold - SCORE_ROUNDING, 0.0) <= score <= 1:
+        raise _Mistyped
+    return Match(
+        person_id=_integer(element.get("person_id"), _INT64_MIN, _INT64_MAX),
+        face_id=_integer(element.get("face_id"), _INT64_MIN, _INT64_MAX),
+        score=max(score, threshold),
+        create_time=_integer(element.get("create_time"), 0, _LAST_SECOND),
+    )
+
+
+def _number(value: object) -> float:
+    # `bool` is a kind of `int`, and no number here.
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        raise _Mistyped
+    return float(value)
+
+
+def _integer(value: object, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise _Mistyped
+    return value
+
+
+def _says_no_result(document: dict[str, Any]) -> bool:
+    reason = document.get("reason")
+    return isinstance(reason, str) and reason.strip().casefold() == "no result"
+
+
+def _request_id(document: dict[str, Any]) -> str:
+    """The vendor's id of the search, if it can be passed on and logged as it is; else nothing."""
+    value = document.get("request_id")
+    if isinstance(value, str) and len(value) <= MAX_REQUEST_ID_CHARS and value.isascii() and value.isprintable():
+        return value
+    return ""

@@ -1,0 +1,169 @@
+"""Connections are kept between searches, and a kept one is never the reason that a search fails or lies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from gateway.cache.flights import Flights, wait
+from gateway.errors import UpstreamUnavailable
+from gateway.model import Outcome, UpstreamAnswer
+from tests.support.conditions import eventually
+from tests.support.vendor import MATCH, OK, Connection, Vendor, always, found, json_response
+from tests.support.vendor_client import client, query
+
+ANOTHER = json_response(200, found(MATCH | {"person_id": 666}))
+
+
+async def test_a_connection_serves_many_searches() -> None:
+    """Searches one after the other use one connection."""
+    async with Vendor(always(OK)) as vendor, client(vendor.base_url) as upstream:
+        for _ in range(20):
+            await upstream.search(query())
+        assert vendor.accepted == 1
+
+
+async def test_a_connection_closed_between_searches_is_replaced() -> None:
+    """A server may close an idle connection at any time; the next search takes a new one."""
+
+    async def once(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(OK)
+
+    async with Vendor(once) as vendor, client(vendor.base_url) as upstream:
+        for _ in range(5):
+            assert (await upstream.search(query())).outcome is Outcome.MATCHED
+            await eventually(lambda: vendor.open == 0, "the vendor closed")
+    assert len(vendor.received) == 5
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_connection_closed_as_the_request_arrives_is_replaced(reset: bool) -> None:
+    """The race that cannot be seen in advance: the search goes out once more, on a new connection."""
+
+    async def stale(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(OK)
+        await connection.reader.readuntil(b"\r\n\r\n")
+        if reset:
+            connection.reset()
+
+    async with Vendor(stale) as vendor, client(vendor.base_url, max_connections=4) as upstream:
+        await asyncio.gather(*(upstream.search(query(b"x" * 100_000)) for _ in range(4)))
+        assert vendor.accepted == 4
+        # All four are stale, so a second kept one would be no better than the first.
+        assert (await upstream.search(query(b"x" * 100_000))).outcome is Outcome.MATCHED
+        await asyncio.gather(*(upstream.search(query(b"x" * 100_000)) for _ in range(4)))
+
+
+async def test_a_new_connection_that_dies_is_not_tried_again() -> None:
+    """Only a kept connection can be stale; a vendor that hangs up on a new one has seen the search."""
+
+    async def hang_up(connection: Connection) -> None:
+        await connection.request()
+
+    async with Vendor(hang_up) as vendor, client(vendor.base_url) as upstream:
+        with pytest.raises(UpstreamUnavailable):
+            await upstream.search(query())
+        assert vendor.accepted == 1
+
+
+async def test_a_search_that_was_worked_on_is_not_sent_again() -> None:
+    """A kept connection that dies a while after the request may have done the work, which is billed."""
+
+    async def crash(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(OK)
+        await connection.request()
+        await asyncio.sleep(1.1)
+
+    async with Vendor(crash) as vendor, client(vendor.base_url) as upstream:
+        await upstream.search(query())
+        with pytest.raises(UpstreamUnavailable):
+            await upstream.search(query())
+        assert len(vendor.received) == 2
+
+
+async def test_an_answer_that_nobody_asked_for_is_not_taken() -> None:
+    """Bytes that come on an idle connection must not become the answer to the next search, of another tenant."""
+
+    async def talkative(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(OK)
+        await asyncio.sleep(0.05)
+        await connection.send(ANOTHER)
+        await connection.request()
+        await connection.send(OK)
+
+    async with Vendor(talkative) as vendor, client(vendor.base_url) as upstream:
+        await upstream.search(query())
+        await asyncio.sleep(0.15)
+        assert (await upstream.search(query())).matches[0].person_id == MATCH["person_id"]
+        assert vendor.accepted == 2
+
+
+async def test_two_answers_at_once_end_the_connection() -> None:
+    """A second answer behind the first is thrown away together with its connection."""
+    async with Vendor(always(OK + ANOTHER)) as vendor, client(vendor.base_url) as upstream:
+        for _ in range(3):
+            assert (await upstream.search(query())).matches[0].person_id == MATCH["person_id"]
+        assert vendor.accepted == 3
+
+
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_callers_that_give_up_leave_nothing_behind() -> None:
+    """2,000 searches, half of the callers gone at random, then 200 good ones: no task, connection or slot is left."""
+
+    async def moody(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await asyncio.sleep(random.random() * 0.004)
+            await connection.send(OK)
+
+    flights: Flights[UpstreamAnswer] = Flights()
+    async with Vendor(moody) as vendor, client(vendor.base_url, max_connections=64) as upstream:
+
+        async def search() -> UpstreamAnswer:
+            flight, _ = flights.join_or_start(None, lambda: upstream.search(query(b"x" * 2000)))
+            return await wait(flight, 5.0)
+
+        tasks = asyncio.all_tasks()
+        for _ in range(2000 // 50):
+            callers = [asyncio.create_task(search()) for _ in range(50)]
+            await asyncio.sleep(random.random() * 0.004)
+            for caller in random.sample(callers, 25):
+                caller.cancel()
+            outcomes = await asyncio.gather(*callers, return_exceptions=True)
+            assert all(isinstance(outcome, UpstreamAnswer | asyncio.CancelledError) for outcome in outcomes)
+        answers = [await search() for _ in range(200)]
+        assert {answer.outcome for answer in answers} == {Outcome.MATCHED}
+        await eventually(lambda: len(flights) == 0, "no flight is left")
+        assert upstream._slots.in_use == 0
+        assert vendor.accepted <= 64
+    await eventually(lambda: asyncio.all_tasks() <= tasks, "no task is left")
+
+
+async def test_searches_that_are_cancelled_themselves_leave_nothing_behind() -> None:
+    """At shutdown searches are cancelled at any point of theirs; slots and connections come back all the same."""
+
+    async def moody(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await asyncio.sleep(random.random() * 0.004)
+            await connection.send(OK)
+
+    async with Vendor(moody) as vendor, client(vendor.base_url, max_connections=8) as upstream:
+        for _ in range(50):
+            searches = [asyncio.create_task(upstream.search(query(b"x" * 200_000))) for _ in range(8)]
+            await asyncio.sleep(random.random() * 0.006)
+            for search in random.sample(searches, 4):
+                search.cancel()
+            await asyncio.gather(*searches, return_exceptions=True)
+        assert upstream._slots.in_use == 0
+        started = time.monotonic()
+        await asyncio.gather(*(upstream.search(query()) for _ in range(8)))
+        assert time.monotonic() - started < 1.0
+        await eventually(lambda: vendor.open <= 8, "cancelled searches took their connections with them")

@@ -1,0 +1,179 @@
+"""The vendor's answer is read strictly: a wrong match is worse than none."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import GatewayError, UpstreamBadResponse
+from gateway.model import Outcome, SearchParameters, UpstreamAnswer
+from gateway.upstream.wire import read_answer
+
+ASKED = SearchParameters(threshold=0.8, max_results=3, start_time=1_690_000_000)
+MATCH: dict[str, Any] = {"person_id": 1, "face_id": 2, "score": 0.9, "create_time": 1669077702}
+
+
+def read(body: bytes, code: int = 200, asked: SearchParameters = ASKED) -> UpstreamAnswer:
+    """The answer in `body`."""
+    return read_answer(code, body, asked, no_result="ok", retry_after_seconds=None, now=0.0)
+
+
+def answer(*matches: object, **others: object) -> bytes:
+    """An OK answer."""
+    return orjson.dumps({"status": "OK", "request_id": "TID1", "result": list(matches)} | others)
+
+
+@pytest.mark.parametrize("field", MATCH)
+@pytest.mark.parametrize("value", [None, "1", [], {}, True, "missing"])
+def test_a_mistyped_field(field: str, value: object) -> None:
+    """Each field of a match is needed and has one type; a bool is no number."""
+    match = MATCH | {field: value}
+    if value == "missing":
+        del match[field]
+    with pytest.raises(UpstreamBadResponse, check=lambda error: error.upstream_status == "schema_mismatch"):
+        read(answer(match))
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("score", "NaN"),
+        ("score", "Infinity"),
+        ("score", "1e999"),
+        ("score", "1.0000001"),
+        ("score", "-0.1"),
+        ("score", "0.79"),
+        ("person_id", "9223372036854775808"),
+        ("person_id", "-9223372036854775809"),
+        ("face_id", "18446744073709551616"),
+        ("face_id", "1.0"),
+        ("face_id", "1e3"),
+        ("create_time", "-1"),
+        ("create_time", "253402300800"),
+        ("create_time", "1669077702.5"),
+    ],
+)
+def test_a_value_out_of_range(field: str, text: str) -> None:
+    """Numbers outside their range, or under the threshold, make the answer unusable."""
+    body = answer(MATCH | {field: "HERE"}).replace(b'"HERE"', text.encode())
+    with pytest.raises(UpstreamBadResponse):
+        read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        orjson.dumps({"status": "OK"}),
+        orjson.dumps({"status": "OK", "result": None}),
+        orjson.dumps({"status": "OK", "result": {}}),
+        answer(1),
+        answer(None),
+        answer(MATCH, MATCH),
+        answer(*[MATCH | {"face_id": n} for n in range(4)]),
+        orjson.dumps({"result": []}),
+        orjson.dumps({"status": ["OK"], "result": []}),
+        orjson.dumps({"status": "ok", "result": []}),
+        b"",
+        b"null",
+        b'"OK"',
+        b'{"status": "OK", "result": []} trailing',
+    ],
+)
+def test_an_answer_that_is_not_one(body: bytes) -> None:
+    """No result, more matches than asked for, one match twice, no status, no JSON: not understood."""
+    with pytest.raises(UpstreamBadResponse) as caught:
+        read(body)
+    assert caught.value.__context__ is None
+
+
+def test_matches_are_sorted() -> None:
+    """The most similar comes first, in whatever order the vendor sent them."""
+    scores = [0.81, 1, 0.9]
+    reply = read(answer(*[MATCH | {"face_id": n, "score": score} for n, score in enumerate(scores)]))
+    assert [match.score for match in reply.matches] == [1.0, 0.9, 0.81]
+    assert all(type(match.score) is float for match in reply.matches)
+
+
+def test_one_person_with_several_faces() -> None:
+    """A person may have several faces in a set."""
+    assert len(read(answer(MATCH, MATCH | {"face_id": 3})).matches) == 2
+
+
+def test_a_score_that_was_rounded_down_to_the_threshold() -> None:
+    """Single precision makes 0.8 of 0.79999995: it is the threshold, and never reads as less."""
+    assert read(answer(MATCH | {"score": 0.79999995})).matches[0].score == 0.8
+
+
+def test_the_extremes_of_an_id() -> None:
+    """Ids are signed 64-bit numbers, exactly."""
+    reply = read(answer(MATCH | {"person_id": 2**63 - 1, "face_id": -(2**63)}))
+    assert (reply.matches[0].person_id, reply.matches[0].face_id) == (2**63 - 1, -(2**63))
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "a\nb", "\x1b[31m", "é", "x" * 129])
+def test_a_request_id_that_is_not_passed_on(value: object) -> None:
+    """Only printable ASCII of at most 128 characters is kept."""
+    assert read(answer(request_id=value)).request_id == ""
+
+
+def test_a_request_id() -> None:
+    """The vendor's id, up to its limit."""
+    assert read(answer(request_id="T" * 128)).request_id == "T" * 128
+
+
+@pytest.mark.parametrize("code", [200, 400, 500])
+def test_ok_is_ok_on_any_code_that_leaves_it_open(code: int) -> None:
+    """The body's status decides, for OK as for failures."""
+    assert read(answer(), code).outcome is Outcome.NO_MATCH
+
+
+@pytest.mark.parametrize("reason", ["no result", " No Result\n"])
+def test_no_result(reason: str) -> None:
+    """The page's reason, in any case."""
+    body = orjson.dumps({"status": "QUERY_FAILED", "reason": reason})
+    assert read(body, 400).outcome is Outcome.NO_RESULT_REPORTED
+
+
+@pytest.mark.parametrize("reason", [None, "", "no results", "face set not found", ["no result"]])
+def test_another_reason(reason: object) -> None:
+    """Anything else is a failure of the face set."""
+    with pytest.raises(GatewayError, check=lambda error: error.reason == "FACE_SET_UNUSABLE"):
+        read(orjson.dumps({"status": "QUERY_FAILED", "reason": reason}), 400)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["OK", "QUERY_FAILED"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["status", "result", "reason", *MATCH]), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.sampled_from([200, 400, 401, 500]))
+def test_any_json(document: object, code: int) -> None:
+    """Whatever the vendor sends, an answer or an error of the table comes of it, and an answer keeps every promise."""
+    try:
+        reply = read(orjson.dumps(document), code)
+    except GatewayError:
+        return
+    assert len(reply.matches) <= ASKED.max_results
+    assert all(ASKED.threshold <= match.score <= 1 for match in reply.matches)
+
+
+@given(st.binary(max_size=300), st.sampled_from([200, 400, 401, 500]))
+def test_any_bytes(body: bytes, code: int) -> None:
+    """Bytes that are no JSON are an error of the table."""
+    with suppress(GatewayError):
+        read(body, code)
