@@ -1,0 +1,41 @@
+"""Capacity is kept on headers, and comes back even from callers that vanish without a trace."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import GatewayOverloaded
+from gateway.rpc.call import Call, call_from_headers
+from gateway.rpc.interceptors.admit import MAX_BODY_BYTES, Admit
+from tests.support.clock import ManualClock
+
+
+def a_call() -> Call:
+    return call_from_headers("/a.Service/Method", (), 0.0)
+
+
+def test_headers_without_a_body_count_until_they_are_forgotten() -> None:
+    """gRPC tells nobody when a caller goes between headers and body: its place comes back after ten seconds."""
+    clock = ManualClock()
+    admit = Admit(2, 100 * MAX_BODY_BYTES, clock)
+    lost = [a_call(), a_call()]
+    assert [admit.on_headers(call) for call in lost] == [True, True]
+    with pytest.raises(GatewayOverloaded):
+        admit.on_headers(a_call())
+    clock.advance(10.0)
+    assert admit.on_headers(a_call())
+
+
+def test_a_body_waits_unread_when_it_might_not_fit() -> None:
+    """As long as nothing is known of sizes, every body is taken for the largest."""
+    admit = Admit(256, 2 * MAX_BODY_BYTES, ManualClock())
+    calls = [a_call() for _ in range(3)]
+    assert [admit.on_headers(call) for call in calls] == [True, True, False]
+
+
+def test_a_draining_gateway_takes_nothing() -> None:
+    """What comes between the end of the lame duck and the closed port gets a proper error."""
+    admit = Admit(256, MAX_BODY_BYTES, ManualClock())
+    admit.drain()
+    with pytest.raises(GatewayOverloaded):
+        admit.on_headers(a_call())
