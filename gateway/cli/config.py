@@ -1,0 +1,92 @@
+"""`facegate config`: check a configuration before it is used, and print its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from gateway.config import Config, TenantConfig
+
+_EXAMPLES = """\b
+Examples:
+  facegate config check facegate.yaml
+  FACEGATE_SERVER__LISTEN=127.0.0.1:0 facegate config check facegate.yaml"""
+
+
+@click.group(name="config")
+def command() -> None:
+    """Check a configuration, or print its schema."""
+
+
+@command.command(epilog=_EXAMPLES)
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check FILE, the environment and the files that they name; then say what each tenant may do.
+
+    Every problem is printed, one a line, and the exit status is 1. No file's content is ever shown.
+    """
+    for line in _explain(load(file)):
+        click.echo(line)
+
+
+@command.command()
+def schema() -> None:
+    """Print the JSON Schema of a configuration, for editors and pipelines."""
+    from gateway.config.docs import json_schema_text
+
+    click.echo(json_schema_text(), nl=False)
+
+
+def load(file: Path | None) -> Config:
+    """The configuration of `file` and the environment; every problem of it is a line of the failure."""
+    from gateway.config import ConfigError, load_config
+
+    try:
+        return load_config(file)
+    except ConfigError as error:
+        raise Failure(*error.problems) from None
+
+
+def _explain(config: Config) -> Iterator[str]:
+    server = config.server
+    wire = ("mTLS" if server.tls.client_ca_file else "TLS") if server.tls.enabled else "plaintext"
+    yield f"the configuration is good (version {config.version})"
+    yield f"serves on {server.listen} ({wire}), operators on {config.ops.listen}"
+    yield f"searches at {config.upstream.base_url} with {len(config.upstream.credentials)} credential(s)"
+    if not config.tenants:
+        yield "no tenants: every call will be refused"
+    for tenant in config.tenants:
+        yield f"tenant {tenant.id} ({tenant.role})"
+        yield f"  proves itself by  {'; '.join(_ways(config, tenant)) or 'nothing: nobody can call as this tenant'}"
+        yield f"  face sets         {', '.join(tenant.face_sets) or 'none: every search will be refused'}"
+        yield f"  limits            {', '.join(_limits(tenant)) or 'none'}"
+
+
+def _ways(config: Config, tenant: TenantConfig) -> Iterator[str]:
+    if config.auth.anonymous_tenant == tenant.id:
+        yield "no credentials at all (this machine only)"
+    tokens = sum(p.token_sha256 is not None for p in tenant.principals)
+    if tokens:
+        yield f"{tokens} static token(s)"
+    for principal in tenant.principals:
+        if principal.jwt_issuer is not None:
+            yield f"JWT of {principal.jwt_issuer} for {principal.jwt_subject}"
+        if principal.spiffe_id is not None:
+            unusable = "" if config.server.tls.client_ca_file else " (unusable until server.tls.client_ca_file is set)"
+            yield f"certificate of {principal.spiffe_id}{unusable}"
+
+
+def _limits(tenant: TenantConfig) -> Iterator[str]:
+    limits = tenant.to_tenant().limits
+    if limits.rate is not None:
+        yield f"{limits.rate.per_second:g} calls a second (burst {limits.rate.burst})"
+    if limits.concurrency is not None:
+        yield f"{limits.concurrency} calls at once"
+    for window, calls in limits.upstream_calls.items():
+        yield f"{calls} upstream calls a {window}"

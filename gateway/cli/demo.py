@@ -1,0 +1,159 @@
+"""`facegate demo`: sandbox and gateway in one process, a real photo searched over real gRPC and HTTP.
+
+Nothing leaves the machine: both listen on loopback, the stores are memory, the credentials are the sandbox's public ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.failure import Failure
+from gateway.cli.sandbox import address
+
+if TYPE_CHECKING:
+    from gateway.cli.client import Client
+    from gateway.config import Config
+
+FACE_SET = "demo"
+_METHOD = "facegate.search.v1.FaceSearchService/SearchFace"
+_EXAMPLES = """\b
+Examples:
+  facegate demo
+  facegate demo --once"""
+
+
+@click.command(name="demo", epilog=_EXAMPLES)
+@click.option("--once", is_flag=True, help="Exit after the searches: 0 if a face matched, 1 if none did.")
+@click.option(
+    "--listen",
+    default="127.0.0.1:0",
+    show_default=True,
+    callback=address,
+    metavar="HOST:PORT",
+    help="A loopback address for the gateway. Port 0 takes a free one.",
+)
+def command(listen: tuple[str, int], *, once: bool) -> None:
+    """Show a search end to end on this machine: a stand-in for the vendor, the gateway, a real photo."""
+    import uvloop
+
+    matches = uvloop.run(_demo(listen, once=once))
+    if once and not matches:
+        raise Failure("no face matched: the shipped portrait should have")
+
+
+async def _demo(listen: tuple[str, int], *, once: bool) -> int:
+    """Runs the demo and returns how many searches matched."""
+    from gateway.app import StartError, open_gateway
+    from gateway.cli.client import connect
+    from gateway.cli.options import Target
+    from gateway.cli.sandbox import sandbox_runner
+    from gateway.cli.serve import LeaveOnSignal
+
+    leave = LeaveOnSignal()
+    with tempfile.TemporaryDirectory(prefix="facegate-demo-") as folder:
+        try:
+            async with sandbox_runner()("127.0.0.1", 0) as sandbox:
+                config = _config(Path(folder), sandbox.url, listen)
+                async with open_gateway(config) as gateway:
+                    leave.let_go(gateway)
+                    click.echo(f"sandbox  {sandbox.url}\ngateway  {gateway.address}\n")
+                    async with connect(Target(gateway.address)) as client:
+                        matches = await _search(client)
+                    _print_invitation(Path(folder), gateway.address)
+                    if once:
+                        gateway.begin_drain()
+                    else:
+                        click.echo("\nBoth go on until Ctrl-C.")
+                    await gateway.wait_closed()
+        except StartError as error:
+            raise Failure(str(error)) from None
+        except OSError as error:
+            raise Failure(error.strerror or "the demo cannot start") from None
+    return matches
+
+
+def _config(folder: Path, upstream_url: str, listen: tuple[str, int]) -> Config:
+    from gateway.config import ConfigError, parse_config
+    from gateway.sandbox.accounts import SANDBOX_API_ID, SANDBOX_API_SECRET
+
+    credential = {"name": "sandbox"}
+    for name, value in (("api_id", SANDBOX_API_ID), ("api_secret", SANDBOX_API_SECRET)):
+        file = folder / name
+        file.write_text(value)
+        credential[f"{name}_file"] = str(file)
+    host, port = listen
+    settings = {
+        "server": {"listen": f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "drain_seconds": 2},
+        "ops": {"listen": "127.0.0.1:0"},
+        "upstream": {"base_url": upstream_url, "credentials": [credential]},
+        "auth": {"anonymous_tenant": "demo"},
+        "tenants": [{"id": "demo", "face_sets": {FACE_SET: FACE_SET}, "limits": {"concurrency": 8}}],
+        "telemetry": {"log_format": "console"},
+    }
+    try:
+        return parse_config(json.dumps(settings))
+    except ConfigError as error:
+        raise Failure(*error.problems) from None
+
+
+def portrait() -> Path:
+    """The photo to search with: the enrolled portrait in another size and compression."""
+    return _shipped("queries/*.jpg")
+
+
+def stranger() -> Path:
+    """A photo of someone who is enrolled, but not in the face set that is searched."""
+    return _shipped("faces/visitors/*.jpg")
+
+
+def _shipped(pattern: str) -> Path:
+    import gateway.sandbox
+
+    return min((Path(str(gateway.sandbox.__file__)).parent / "data").glob(pattern))
+
+
+async def _search(client: Client) -> int:
+    from gateway.cli.call_failure import CallFailure
+    from gateway.cli.messages import cache_status, outcome, search_request
+    from gateway.cli.output import print_table
+
+    rows: list[tuple[str, ...]] = []
+    matches = 0
+    searches = (
+        (FACE_SET, portrait()),
+        (FACE_SET, portrait()),
+        (FACE_SET, stranger()),
+        ("secret", portrait()),
+    )
+    for face_set, photo in searches:
+        start = perf_counter()
+        try:
+            reply: Any = await client.search(search_request(face_set, photo.read_bytes(), None, 3), timeout_seconds=10)
+        except CallFailure as failure:
+            rows.append((face_set, photo.name, f"{failure.code} {failure.reason}".strip(), "", "", "", _since(start)))
+            continue
+        matches += bool(reply.matches)
+        best = reply.matches[0] if reply.matches else None
+        person, score = ("", "") if best is None else (str(best.person_id), f"{best.score:.3f}")
+        rows.append((face_set, photo.name, outcome(reply), person, score, cache_status(reply), _since(start)))
+    print_table(("face set", "photo", "answer", "person", "score", "cache", "ms"), rows, numbers=("score", "ms"))
+    click.echo("\nThe last call failed on purpose: the tenant has no face set of that name, and is not told more.")
+    return matches
+
+
+def _since(start: float) -> str:
+    return f"{(perf_counter() - start) * 1000:.1f}"
+
+
+def _print_invitation(folder: Path, target: str) -> None:
+    request = folder / "search.json"
+    content = base64.b64encode(portrait().read_bytes()).decode()
+    request.write_text(json.dumps({"face_set": FACE_SET, "image": {"content": content}}))
+    click.echo(f"\nTo call it yourself:\n  grpcurl -plaintext -d @ {target} {_METHOD} < {request}")

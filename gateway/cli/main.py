@@ -1,0 +1,93 @@
+"""Finds the command that is called and imports nothing of the others, so that `facegate --help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+
+import click
+
+from gateway.cli.failure import INTERRUPTED, Failure, one_line
+
+COMMANDS = {
+    "serve": "Run the gateway.",
+    "sandbox": "Run a local stand-in for the vendor's endpoint.",
+    "demo": "Show a search end to end on this machine: sandbox, gateway, a real photo.",
+    "search": "Search the faces of images in a face set.",
+    "quota": "Show the caller's limits and what is left of them.",
+    "usage": "Show the caller's use, a row a day; operators see all tenants.",
+    "purge": "Make cached answers dead on every replica (operators).",
+    "health": "Ask a gateway whether it serves; the exit status is for probes.",
+    "config": "Check a configuration, or print its schema.",
+    "token": "Make a token for a tenant's callers.",
+}
+
+_EXAMPLES = """\b
+Examples:
+  facegate demo --once
+  facegate config check facegate.yaml
+  facegate serve --config facegate.yaml
+  facegate search photo.jpg --face-set employees --target 127.0.0.1:50051"""
+
+
+class _Commands(click.Group):
+    """The commands of the table above, each in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"gateway.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"facegate {version('facegate')}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+)
+def facegate() -> None:
+    """A gRPC gateway to a face search service: tenants, quotas, a result cache, and no secrets at the callers."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a command and returns the exit status: 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    # gRPC's core writes to stderr past every filter; what matters of it reaches the caller as a status.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        status = facegate.main(list(arguments), prog_name="facegate", standalone_mode=False)
+    except Failure as failure:
+        for problem in failure.problems:
+            _complain(problem)
+        return failure.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help(), err=True)
+        return error.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "facegate"
+        _complain(f"{error.format_message()} (see `{path} --help`)")
+        return error.exit_code
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+def _complain(problem: str) -> None:
+    click.echo(f"facegate: {one_line(problem)}", err=True)

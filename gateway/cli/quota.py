@@ -1,0 +1,61 @@
+"""`facegate quota`: what the caller may still do."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.failure import Failure
+from gateway.cli.options import Target, target_from, target_options
+
+_EXAMPLES = """\b
+Examples:
+  facegate quota --target gateway:50051 --token-file token --tls-ca ca.pem
+  facegate quota --json"""
+
+
+@click.command(name="quota", epilog=_EXAMPLES)
+@target_options
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def command(target: str, token_file: Path | None, tls_ca: Path | None, *, as_json: bool) -> None:
+    """Show the limits of the calling tenant and what is left of them. Costs nothing."""
+    reply = asyncio.run(_ask(target_from(target, token_file, tls_ca)))
+    if as_json:
+        from gateway.cli.messages import as_json_text
+
+        click.echo(as_json_text(reply))
+        return
+    from gateway.cli.output import bar, clock_time, print_table
+
+    estimate = " (an estimate: the quota store is out)" if reply.degraded else ""
+    click.echo(f"tenant {reply.tenant}{estimate}; face sets: {', '.join(reply.face_sets) or 'none'}")
+    if not reply.limits:
+        click.echo("no limits")
+        return
+    rows = [
+        (
+            limit.id,
+            bar(limit.used, limit.limit),
+            str(limit.used),
+            str(limit.limit),
+            str(limit.remaining),
+            clock_time(limit.reset_time.seconds) if limit.HasField("reset_time") else "",
+        )
+        for limit in reply.limits
+    ]
+    print_table(("limit", "", "used", "of", "remaining", "full again"), rows, numbers=("used", "of", "remaining"))
+
+
+async def _ask(target: Target) -> Any:
+    from gateway.cli.call_failure import CallFailure
+    from gateway.cli.client import connect
+    from gateway.cli.messages import quota_request
+
+    async with connect(target) as client:
+        try:
+            return await client.quota(quota_request(), timeout_seconds=10)
+        except CallFailure as failure:
+            raise Failure(failure.line()) from None

@@ -1,0 +1,106 @@
+"""`facegate search`: search images, several at once, and lose nothing of what was answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.failure import Failure
+from gateway.cli.options import Target, target_from, target_options
+
+if TYPE_CHECKING:
+    from gateway.cli.client import Client
+    from gateway.cli.report import Report
+
+_EXAMPLES = """\b
+Examples:
+  facegate search photo.jpg --face-set employees
+  facegate search photos/ --face-set employees --max-results 5 --json
+  facegate search a.jpg b.png --face-set employees --target gateway:50051 \\
+      --token-file token --tls-ca ca.pem"""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about every image. None leaves a parameter to the gateway's default."""
+
+    face_set: str
+    threshold: float | None
+    max_results: int | None
+    timeout_seconds: float
+
+
+@click.command(name="search", epilog=_EXAMPLES)
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--face-set", required=True, help="Alias of the face set to search.")
+@target_options
+@click.option("--threshold", type=float, help="Lowest similarity that counts, 0 to 1. Default: the gateway's, 0.8.")
+@click.option("--max-results", type=int, help="Most matches an image, 1 to 10. Default: the gateway's, 1.")
+@click.option(
+    "--timeout", default=30.0, show_default=True, type=click.FloatRange(0, 600, min_open=True), help="Seconds."
+)
+@click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 64), help="Searches at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON an image.")
+def command(
+    images: tuple[Path, ...],
+    face_set: str,
+    target: str,
+    token_file: Path | None,
+    tls_ca: Path | None,
+    threshold: float | None,
+    max_results: int | None,
+    timeout: float,
+    concurrency: int,
+    *,
+    as_json: bool,
+) -> int:
+    """Search the faces of images in a face set of the caller's tenant.
+
+    IMAGE is a JPEG or PNG file, or a folder of them. The exit status is 0 if every search was answered, with or without
+    a match, and 1 if one failed; a failed one is a line on stderr.
+    """
+    from gateway.cli.images import image_files
+    from gateway.cli.report import Report
+
+    files = image_files(images)
+    question = Question(face_set, threshold, max_results, timeout)
+    where = target_from(target, token_file, tls_ca)
+    with Report(len(files), as_json=as_json) as report:
+        asyncio.run(_search_all(where, question, files, report, concurrency))
+    return 1 if report.failures else 0
+
+
+async def _search_all(
+    target: Target, question: Question, files: Sequence[Path], report: Report, concurrency: int
+) -> None:
+    from gateway.cli.client import connect
+    from gateway.cli.messages import search_request
+
+    try:
+        search_request(question.face_set, b"", question.threshold, question.max_results)
+    except ValueError:
+        raise Failure("--max-results and --face-set must fit the protocol: a 32-bit number and UTF-8 text") from None
+    waiting = iter(files)
+    async with connect(target) as client, asyncio.TaskGroup() as workers:
+        for _ in range(min(concurrency, len(files))):
+            workers.create_task(_work(client, question, waiting, report))
+
+
+async def _work(client: Client, question: Question, waiting: Iterator[Path], report: Report) -> None:
+    from gateway.cli.call_failure import CallFailure
+    from gateway.cli.images import read_image
+    from gateway.cli.messages import search_request
+
+    for file in waiting:
+        try:
+            request = search_request(question.face_set, read_image(file), question.threshold, question.max_results)
+            reply = await client.search(request, question.timeout_seconds)
+        except CallFailure as failure:
+            report.failed(file, failure)
+        else:
+            report.answered(file, reply)

@@ -1,0 +1,51 @@
+"""`facegate token new`: a token for callers, and the digest that the configuration holds instead of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+
+import click
+
+from gateway.cli.failure import Failure
+
+PREFIX = "fg_"
+"""Lets people and secret scanners recognise a token."""
+
+_EXAMPLES = """\b
+Example:
+  facegate token new kyc"""
+
+
+@click.group(name="token")
+def command() -> None:
+    """Make a token for a tenant's callers."""
+
+
+@command.command(name="new", epilog=_EXAMPLES)
+@click.argument("tenant")
+def new(tenant: str) -> None:
+    """Make a token of 256 random bits for TENANT and print it, once, with what to configure.
+
+    The gateway keeps its SHA-256 alone; whoever has the token calls as TENANT.
+    """
+    from gateway.config.values import TENANT_ID
+
+    if not TENANT_ID.fullmatch(tenant):
+        raise Failure(f"a tenant's id is 1 to 63 of a-z 0-9 _ -, and does not start with _ or -: not {tenant!r}")
+    token = new_token()
+    click.echo("# The token. It is shown this once: put it where the caller's secrets are kept.")
+    click.echo(token)
+    click.echo("\n# For the gateway's configuration:")
+    click.echo(f"tenants:\n  - id: {tenant}\n    principals:\n      - {{token_sha256: {token_sha256(token)}}}")
+
+
+def new_token() -> str:
+    """A fresh token: the prefix and 256 random bits as base64url without padding."""
+    return PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+
+
+def token_sha256(token: str) -> str:
+    """The digest that the configuration holds: SHA-256 of the whole token, prefix included, as hex."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,109 @@
+"""`facegate usage`: what was used, a row a day; for operators, a row a tenant."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.failure import Failure
+from gateway.cli.options import Target, target_from, target_options
+
+_NUMBERS = ("searches", "cache_hits", "quota_rejections", "failures", "upstream_calls", "charged_units")
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_EXAMPLES = """\b
+Examples:
+  facegate usage --token-file token
+  facegate usage --start 2026-11-01 --end 2026-12-01 --json
+  facegate usage --all-tenants --token-file operator-token"""
+
+
+@click.command(name="usage", epilog=_EXAMPLES)
+@target_options
+@click.option("--start", type=_DAY, metavar="YYYY-MM-DD", help="First day (UTC). Default: 30 days before the last.")
+@click.option("--end", type=_DAY, metavar="YYYY-MM-DD", help="The day after the last one (UTC). Default: now.")
+@click.option("--all-tenants", is_flag=True, help="The sums of every tenant; needs the role operator.")
+@click.option("--tenant", help="The sums of one tenant; needs the role operator.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON a row.")
+def command(
+    target: str,
+    token_file: Path | None,
+    tls_ca: Path | None,
+    start: datetime | None,
+    end: datetime | None,
+    tenant: str | None,
+    *,
+    all_tenants: bool,
+    as_json: bool,
+) -> None:
+    """Show the calling tenant's use, a row a day. Costs nothing."""
+    if all_tenants and tenant is not None:
+        raise click.UsageError("--all-tenants and --tenant exclude each other")
+    where = target_from(target, token_file, tls_ca)
+    if all_tenants or tenant is not None:
+        first, rows = "tenant", asyncio.run(_tenants(where, tenant or "", start, end))
+    else:
+        first, rows = "day", asyncio.run(_days(where, start, end))
+    if as_json:
+        from gateway.cli.messages import as_json_text
+
+        for row in rows:
+            click.echo(as_json_text(row))
+    else:
+        _print(first, rows)
+
+
+def _print(first: str, rows: Sequence[Any]) -> None:
+    from gateway.cli.output import bar, clock_time, print_table
+
+    if not rows:
+        click.echo("no use in this period")
+        return
+    most = max(row.searches for row in rows)
+    cells = [
+        (
+            row.tenant if first == "tenant" else clock_time(row.day.seconds)[:10],
+            bar(row.searches, most),
+            *(str(getattr(row, name)) for name in _NUMBERS),
+        )
+        for row in rows
+    ]
+    titles = [name.replace("_", " ") for name in _NUMBERS]
+    print_table((first, "", *titles), cells, numbers=titles)
+
+
+async def _days(target: Target, start: datetime | None, end: datetime | None) -> list[Any]:
+    from gateway.cli.call_failure import CallFailure
+    from gateway.cli.client import connect
+    from gateway.cli.messages import usage_request
+
+    async with connect(target) as client:
+        try:
+            return list((await client.usage(usage_request(start, end), timeout_seconds=10)).days)
+        except CallFailure as failure:
+            raise Failure(failure.line()) from None
+
+
+async def _tenants(target: Target, tenant: str, start: datetime | None, end: datetime | None) -> list[Any]:
+    from gateway.cli.call_failure import CallFailure
+    from gateway.cli.client import connect
+    from gateway.cli.messages import tenant_usage_request
+
+    rows: list[Any] = []
+    page_token = ""
+    async with connect(target) as client:
+        while True:
+            request = tenant_usage_request(tenant, start, end, page_token)
+            try:
+                page = await client.tenant_usage(request, timeout_seconds=10)
+            except CallFailure as failure:
+                raise Failure(failure.line()) from None
+            rows += page.tenants
+            # A token that does not move would be asked for again for ever.
+            if page.next_page_token in ("", page_token):
+                return rows
+            page_token = page.next_page_token

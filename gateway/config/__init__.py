@@ -1,0 +1,20 @@
+"""The gateway's settings: described once, checked whole, frozen.
+
+`loading` is the way in: YAML (`document`) under the environment (`environment`) becomes a `Config` (`schema` and a
+file a section), or a `ConfigError` with every problem (`explain`, `rules`, `files`). `docs` writes the reference page.
+"""
+
+from gateway.config.files import check_files
+from gateway.config.loading import load_config, parse_config
+from gateway.config.problems import ConfigError
+from gateway.config.schema import Config
+from gateway.config.tenants import TenantConfig
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "TenantConfig",
+    "check_files",
+    "load_config",
+    "parse_config",
+]

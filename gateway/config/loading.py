@@ -1,0 +1,125 @@
+"""From a YAML file and the environment to a `Config`, or to every problem at once.
+
+Called by the command line and by the watcher that re-reads the file. Reads the files it is told to and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.config.document import read_document
+from gateway.config.environment import overlay
+from gateway.config.explain import dotted, explain
+from gateway.config.files import check_files
+from gateway.config.problems import ConfigError
+from gateway.config.rules import RULES
+from gateway.config.schema import Config
+
+Location = tuple[str | int, ...]
+
+
+def load_config(file: Path | None, environ: Mapping[str, str] | None = None, *, check: bool = True) -> Config:
+    """Loads `file` (None: defaults alone), lays `environ` (None: this process's) over it and checks all of it.
+
+    With `check`, the files and variables that it names are looked at too. Raises ConfigError.
+    """
+    environ = os.environ if environ is None else environ
+    config = parse_config("" if file is None else _read(file), environ)
+    if check:
+        check_files(config, environ)
+    return config
+
+
+def parse_config(text: str, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration in the YAML `text` under the settings of `environ` (None: none). Raises ConfigError."""
+    document = read_document(text)
+    if document is not None and not isinstance(document, dict):
+        raise ConfigError(("the document must be a mapping of settings, such as `server: {listen: 127.0.0.1:50051}`",))
+    merged, sources, problems = overlay(document or {}, environ or {})
+    settings = _without_blanks(merged)
+    found, broken = [], list[Location]()
+    config, errors = _validate(settings)
+    while errors:
+        # A later round may only follow from what was taken out before; such problems go with their cause.
+        known = [dotted(location) for location in broken]
+        for error in errors:
+            location = error["loc"]
+            if not any(_overlaps(dotted(location), key) for key in known):
+                found.append((location, *explain(error, Config)))
+            broken.append(location)
+        # What is broken is taken out, so that the rules can be asked about the rest.
+        for location in {e["loc"] for e in errors}:
+            _take_out(settings, location)
+        config, errors = _validate(settings)
+    for location, key, text_ in found:
+        problems.append(f"{key}: {text_}{_source(location, sources)}")
+    broken_keys = [dotted(location) for location in broken]
+    for rule in RULES:
+        if not any(_overlaps(read, key) for read in rule.reads for key in broken_keys):
+            problems += [
+                f"{key}: {text_}{_source(tuple(key.split('.')), sources)}" for key, text_ in rule.check(config)
+            ]
+    if problems:
+        raise ConfigError(tuple(dict.fromkeys(problems)))
+    return config
+
+
+def _validate(settings: dict[str, Any]) -> tuple[Config, list[Any]]:
+    try:
+        return Config.model_validate(settings), []
+    except ValidationError as error:
+        return Config(), error.errors(include_url=False)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError((f"{file}: is not UTF-8 text",)) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a path"
+        raise ConfigError((f"{file}: cannot be read ({why}): name the configuration by --config",)) from None
+
+
+def _without_blanks(value: Any) -> Any:
+    """Settings without blank (null) ones, which mean the default, and without entries of blanks alone at lists' ends."""
+    if isinstance(value, dict):
+        return {key: _without_blanks(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        items = [_without_blanks(item) for item in value]
+        while items and items[-1] == {} and value[len(items) - 1]:
+            items.pop()
+        return items
+    return value
+
+
+def _take_out(settings: Any, location: Location) -> None:
+    """Removes the deepest part of `settings` on the way to `location`, which a missing setting does not reach."""
+    holder, key = None, None
+    for part in location:
+        try:
+            inner = settings[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        holder, key, settings = settings, part, inner
+    if isinstance(holder, dict):
+        holder.pop(key, None)
+    elif isinstance(holder, list) and isinstance(key, int):
+        holder[key:] = []
+
+
+def _overlaps(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _source(location: Location, sources: Mapping[tuple[str, ...], str]) -> str:
+    path = tuple(map(str, location))
+    for length in range(len(path), 0, -1):
+        if name := sources.get(path[:length]):
+            return f" (set by {name})"
+    return ""

@@ -1,0 +1,19 @@
+"""What is wrong with a configuration: the exception that carries every problem at once."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """A configuration that the gateway refuses.
+
+    `problems` holds one line each: the key's dotted path, what is wrong, and what to do. Never a secret.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = tuple(_one_line(problem) for problem in problems)
+        super().__init__("\n".join(self.problems))
+
+
+def _one_line(text: str) -> str:
+    """`text` with what could break or colour a line escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,96 @@
+"""Settings of the way to the vendor."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from gateway.config.section import Section, broken_rule
+from gateway.config.values import EnvironmentName, File, HttpsUrl, TenantId
+
+
+class CredentialConfig(Section):
+    """A pair of the vendor's API id and secret, each in a file (re-read when it changes) or a variable."""
+
+    name: TenantId = Field(description="Name of the pair in logs, metrics and the status page; unique.")
+    api_id_file: File | None = Field(default=None, description="File that holds the API id. This or `api_id_env`.")
+    api_secret_file: File | None = Field(
+        default=None, description="File that holds the API secret. This or `api_secret_env`."
+    )
+    api_id_env: EnvironmentName | None = Field(
+        default=None,
+        description="Environment variable that holds the API id. This or `api_id_file`.",
+    )
+    api_secret_env: EnvironmentName | None = Field(
+        default=None,
+        description="Environment variable that holds the API secret. This or `api_secret_file`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CredentialConfig:
+        if self.api_id_file is not None and self.api_id_env is not None:
+            raise broken_rule("api_id_env", "is set beside api_id_file: keep one of them")
+        if self.api_secret_file is not None and self.api_secret_env is not None:
+            raise broken_rule("api_secret_env", "is set beside api_secret_file: keep one of them")
+        return self
+
+
+class UpstreamConfig(Section):
+    """The vendor's endpoint and how it is called."""
+
+    base_url: HttpsUrl = Field(
+        default="https://cloudapi.peru.accuauth.com",
+        description="The vendor's host, without the path of the API. `https` is required except for loopback hosts.",
+    )
+    credentials: tuple[CredentialConfig, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=32,
+        description="The pool of the vendor's credentials; the next one takes over when the vendor refuses one. At "
+        "least one is required to serve.",
+    )
+    timeout_seconds: float = Field(
+        default=10,
+        gt=0,
+        le=300,
+        description="Total time of one search at the vendor, a retry and the answer's body included.",
+    )
+    max_connections: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        json_schema_extra={"unit": "connections"},
+        description="Most connections to the vendor at once.",
+    )
+    rate_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        json_schema_extra={"unit": "calls a second"},
+        description="Pace toward the vendor, shared fairly between tenants. Not supported yet: a value is refused.",
+    )
+    ca_file: File | None = Field(
+        default=None,
+        description="Authorities that the vendor's certificate is verified against, PEM. Absent: the system's.",
+    )
+    image_encoding: Literal["multipart", "base64"] = Field(
+        default="multipart",
+        description="How an image is sent: as the part `file` of a form, or as its field `image_base64`.",
+    )
+    no_result: Literal["ok", "error"] = Field(
+        default="ok",
+        description="What the vendor's QUERY_FAILED with the reason `no result` is for callers: an empty answer with "
+        "the outcome NO_RESULT_REPORTED, or the error FACE_SET_UNUSABLE.",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @field_validator("rate_per_second")
+    @classmethod
+    def _later(cls, value: float | None) -> float | None:
+        if value is not None:
+            raise ValueError("is not supported yet: remove it")
+        return value

@@ -1,0 +1,123 @@
+"""The command line as people and scripts meet it: exit statuses, one line for an error, help everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.config import parse_config
+from tests.support.command import facegate
+
+GOOD = """
+upstream: {credentials: [{name: primary, api_id_env: ID, api_secret_env: SECRET}]}
+auth: {anonymous_tenant: kyc}
+tenants:
+  - id: kyc
+    principals: [{token_sha256: %s}, {spiffe_id: spiffe://corp.example/api}]
+    face_sets: {employees: employees-prod}
+    limits: {rate: {per_second: 50}, upstream_calls: {per_day: 1000}}
+  - {id: ops, role: operator}
+""" % ("a" * 64)
+SECRETS = {"ID": "an-id", "SECRET": "hunter2"}
+
+
+async def test_help_is_quick() -> None:
+    """Help loads nothing of what commands need: no gRPC, no pydantic."""
+    script = (
+        "import sys; from gateway.cli.main import run; run(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    )
+    import asyncio
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    _, modules = await process.communicate()
+    for heavy in (b"'grpc'", b"'pydantic'", b"'rich'", b"'aiohttp'", b"'asyncio'"):
+        assert heavy not in modules
+
+    async def measured() -> float:
+        start = time.perf_counter()
+        await facegate("--help")
+        return time.perf_counter() - start
+
+    assert min([await measured() for _ in range(5)]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(["--version"], 0), ([], 2), (["nonsense"], 2), (["config", "check", "/nowhere"], 1)]
+)
+async def test_the_process_ends_with_the_status(arguments: list[str], status: int) -> None:
+    """0, 1 for a failure, 2 for wrong usage: as a script sees it."""
+    result = await facegate(*arguments)
+    assert result.status == status
+    assert "Traceback" not in result.err
+
+
+async def test_config_check_tells_every_problem(tmp_path: Path) -> None:
+    """A line each on stderr, nothing on stdout, status 1, no traceback."""
+    file = tmp_path / "facegate.yaml"
+    file.write_text("server: {listn: x, insecure: maybe}\nupstream: {credentials: [{name: a, api_secret: hunter2}]}")
+    result = await facegate("config", "check", str(file), environ={"FACEGATE_CACHE__WIDEN": "x"})
+    assert result.status == 1
+    assert result.out == ""
+    assert len(result.err.splitlines()) == 4
+    assert 'facegate: server.listn: unknown key, did you mean "server.listen"?' in result.err
+    assert "(set by FACEGATE_CACHE__WIDEN)" in result.err
+    assert "hunter2" not in result.err
+
+
+async def test_config_check_says_what_each_tenant_may_do(tmp_path: Path) -> None:
+    """Face sets, limits and the ways to prove oneself; never a secret or the upstream's names."""
+    file = tmp_path / "facegate.yaml"
+    file.write_text(GOOD)
+    result = await facegate("config", "check", str(file), environ=SECRETS)
+    assert result.status == 0
+    assert result.err == ""
+    assert "tenant kyc (caller)" in result.out
+    assert "no credentials at all (this machine only); 1 static token(s)" in result.out
+    assert "spiffe://corp.example/api (unusable until server.tls.client_ca_file is set)" in result.out
+    assert "employees" in result.out
+    assert "50 calls a second (burst 50), 1000 upstream calls a day" in result.out
+    assert "nothing: nobody can call as this tenant" in result.out
+    for private in ("hunter2", "an-id", "employees-prod", "a" * 64):
+        assert private not in result.out
+
+
+async def test_config_schema_is_json() -> None:
+    """It can be piped into a file for an editor."""
+    result = await facegate("config", "schema")
+    assert result.status == 0
+    assert json.loads(result.out)["$defs"]["ServerConfig"]["properties"]["listen"]["description"]
+
+
+async def test_a_new_token_fits_the_configuration() -> None:
+    """The digest is that of the token, the snippet is a configuration, and no two tokens are alike."""
+    results = [await facegate("token", "new", "kyc") for _ in range(2)]
+    tokens = [line for result in results for line in result.out.splitlines() if line.startswith("fg_")]
+    assert len(set(tokens)) == 2
+    assert all(len(token) == len("fg_") + 43 for token in tokens)
+    snippet = results[0].out.partition("# For the gateway's configuration:\n")[2]
+    config = parse_config(snippet)
+    assert config.tenants[0].id == "kyc"
+    assert config.tenants[0].principals[0].token_sha256 == hashlib.sha256(tokens[0].encode()).hexdigest()
+    assert tokens[0] not in yaml.safe_dump(yaml.safe_load(snippet))
+
+
+@pytest.mark.parametrize(
+    "text", ["server: {listen: '0.0.0.0:50051'}", "sever: {}", "[", "upstream: {credentials: [{name: a}]}"]
+)
+async def test_serve_refuses_a_bad_configuration(text: str, tmp_path: Path) -> None:
+    """It does not start: status 1, a line a problem."""
+    file = tmp_path / "facegate.yaml"
+    file.write_text(text)
+    result = await facegate("serve", "--config", str(file))
+    assert result.status == 1
+    assert all(line.startswith("facegate: ") for line in result.err.splitlines())
+    assert result.err
+    assert result.out == ""

@@ -1,0 +1,80 @@
+"""`facegate demo` and `facegate sandbox` as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.command import ended, facegate, started
+
+
+async def test_the_demo_finds_the_portrait() -> None:
+    """A real match for the enrolled portrait, none for a stranger, a failure with its reason, and status 0."""
+    result = await facegate("demo", "--once")
+    assert result.status == 0
+    assert re.search(r"^demo +astronaut\.jpg +matched +\d+ +0\.\d+", result.out, re.MULTILINE)
+    assert re.search(r"^demo +\S+ +no match", result.out, re.MULTILINE)
+    assert "PERMISSION_DENIED FACE_SET_NOT_ALLOWED" in result.out
+    assert "grpcurl -plaintext -d @ 127.0.0.1:" in result.out
+    assert "Traceback" not in result.err
+
+
+async def test_the_demo_refuses_a_public_address() -> None:
+    """It has no credentials to ask for, so it listens on loopback alone."""
+    result = await facegate("demo", "--once", "--listen", "0.0.0.0:0")
+    assert result.status == 1
+    assert "auth.anonymous_tenant: is allowed only while server.listen is a loopback address" in result.err
+
+
+async def test_the_demo_stays_and_the_line_to_paste_is_right() -> None:
+    """The request that it wrote is answered at the address that it printed; Ctrl-C ends it with status 0."""
+    async with _running("demo", until=b"Ctrl-C") as (process, out):
+        line = re.search(r"-d @ (\S+) \S+/SearchFace < (\S+)", out)
+        assert line is not None
+        assert _written(line[2])["face_set"] == "demo"
+        assert (await facegate("health", "--target", line[1])).status == 0
+        process.send_signal(signal.SIGINT)
+        assert (await ended(process)).status == 0
+        assert _written(line[2]) == {}
+
+
+async def test_the_sandbox_runs_until_it_is_told_to_end() -> None:
+    """It says where it listens; a second one on the port is refused in one line."""
+    async with _running("sandbox", "--listen", "127.0.0.1:0", until=b"API secret") as (process, out):
+        port = out.partition("http://127.0.0.1:")[2].split()[0]
+        second = await facegate("sandbox", "--listen", f"127.0.0.1:{port}")
+        assert second.status == 1
+        assert second.err.count("\n") == 1
+        assert f"127.0.0.1:{port}" in second.err
+        process.send_signal(signal.SIGTERM)
+        assert (await ended(process)).status == 0
+
+
+def _written(file: str) -> dict[str, object]:
+    path = Path(file)
+    content: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+    return content
+
+
+@asynccontextmanager
+async def _running(*arguments: str, until: bytes) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A command, and what it printed up to and with the line that holds `until`."""
+    process = await started(*arguments)
+    assert process.stdout is not None
+    printed = b""
+    try:
+        async with asyncio.timeout(20):
+            while until not in printed:
+                line = await process.stdout.readline()
+                assert line, "the command ended too early"
+                printed += line
+        yield process, printed.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,76 @@
+"""`facegate serve` as a process: it starts, drains, and ends when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.support.command import ended, facegate, started
+
+SETTINGS = {
+    "FACEGATE_OPS__LISTEN": "127.0.0.1:0",
+    "FACEGATE_UPSTREAM": "{base_url: 'http://127.0.0.1:9', credentials: [{name: a, api_id_env: ID, api_secret_env: S}]}",
+    "FACEGATE_AUTH__ANONYMOUS_TENANT": "demo",
+    "FACEGATE_TENANTS": "[{id: demo, face_sets: {demo: demo}}]",
+    "ID": "an-id",
+    "S": "hunter2",
+}
+
+
+@asynccontextmanager
+async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A gateway process that answers health checks, and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    process = await started("serve", environ={**SETTINGS, "FACEGATE_SERVER__LISTEN": address, **settings})
+    try:
+        for _ in range(20):
+            if (await facegate("health", "--target", address)).status == 0:
+                break
+        else:
+            process.kill()
+            raise AssertionError(f"the gateway did not start: {(await process.communicate())[1].decode()}")
+        yield process, address
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_drains(number: signal.Signals) -> None:
+    """The process ends by itself, with status 0."""
+    async with serving() as (process, _):
+        process.send_signal(number)
+        result = await ended(process)
+    assert result.status == 0
+    assert "Traceback" not in result.err
+    assert "hunter2" not in result.out + result.err
+
+
+async def test_the_second_signal_ends_at_once() -> None:
+    """However long the drain would take, the second signal ends it, with status 1."""
+    async with serving(FACEGATE_SERVER__LAME_DUCK_SECONDS="600") as (process, address):
+        process.send_signal(signal.SIGTERM)
+        while (await facegate("health", "--target", address)).status == 0:
+            assert process.returncode is None
+        assert process.returncode is None
+        process.send_signal(signal.SIGTERM)
+        result = await ended(process, within_seconds=5)
+    assert result.status == 1
+
+
+async def test_a_second_gateway_on_the_port_is_refused() -> None:
+    """It says so in one line and ends with status 1; the first goes on."""
+    async with serving() as (process, address):
+        second = await facegate("serve", environ={**SETTINGS, "FACEGATE_SERVER__LISTEN": address})
+        assert second.status == 1
+        assert second.err.count("\n") == 1
+        assert address in second.err
+        assert process.returncode is None

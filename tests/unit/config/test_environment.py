@@ -1,0 +1,95 @@
+"""Settings by environment go before the file, and a variable that sets nothing is an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.config import ConfigError, parse_config
+
+
+def test_a_variable_goes_before_the_file() -> None:
+    """Its value is read as YAML: numbers, truths, lists and mappings, and blank for the default."""
+    config = parse_config(
+        "server: {listen: '127.0.0.1:1', drain_seconds: 7}",
+        {
+            "FACEGATE_SERVER__LISTEN": "127.0.0.1:2",
+            "FACEGATE_SERVER__REFLECTION": "false",
+            "FACEGATE_SERVER__DRAIN_SECONDS": "",
+            "FACEGATE_CACHE": "{ttl_seconds: 30}",
+            "FACEGATE_TENANTS": "[{id: a, face_sets: {x-y: z}}]",
+        },
+    )
+    assert config.server.listen == "127.0.0.1:2"
+    assert config.server.reflection is False
+    assert config.server.drain_seconds == 25
+    assert config.cache.ttl_seconds == 30
+    assert config.tenants[0].face_sets == {"x-y": "z"}
+
+
+def test_entries_of_lists_are_counted_from_0() -> None:
+    """A number changes an entry or adds the next one."""
+    file = "upstream: {credentials: [{name: a, api_id_file: /a, api_secret_file: /b}]}"
+    config = parse_config(
+        file,
+        {
+            "FACEGATE_UPSTREAM__CREDENTIALS__0__API_ID_FILE": "/c",
+            "FACEGATE_UPSTREAM__CREDENTIALS__1__NAME": "second",
+        },
+    )
+    assert str(config.upstream.credentials[0].api_id_file) == "/c"
+    assert str(config.upstream.credentials[0].api_secret_file) == "/b"
+    assert config.upstream.credentials[1].name == "second"
+
+
+def test_a_list_can_come_from_the_environment_alone() -> None:
+    """Without a file, entry 0 starts the list."""
+    config = parse_config("", {"FACEGATE_UPSTREAM__CREDENTIALS__0__NAME": "a"})
+    assert config.upstream.credentials[0].name == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("FACEGATE_SERVER__LISTN", "x", 'server.listn: unknown key, did you mean "server.listen"?'),
+        ("FACEGATE_NONSENSE", "x", "nonsense: unknown key"),
+        ("FACEGATE_CACHE__TTL_SECONDS", "long", 'cache.ttl_seconds: must be a number, not "long"'),
+        ("FACEGATE_CACHE__TTL_SECONDS", "[", "cache.ttl_seconds: line 2"),
+        ("FACEGATE_UPSTREAM__CREDENTIALS__7__NAME", "a", "upstream.credentials.7.name: must go on with a number"),
+        ("FACEGATE_CACHE__TTL_SECONDS__X", "1", "cache.ttl_seconds.x: goes deeper than the setting does"),
+    ],
+)
+def test_a_problem_names_the_variable(name: str, value: str, problem: str) -> None:
+    """Who set what is wrong is told: the file cannot be mended for it."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config("cache: {ttl_seconds: 30}\nupstream: {credentials: [{name: a}]}", {name: value})
+    [line] = caught.value.problems
+    assert line.startswith(problem)
+    assert line.endswith(f"(set by {name})")
+
+
+def test_what_is_no_setting_is_left_alone() -> None:
+    """The command line's variables, those that hold the secrets, and what Kubernetes sets beside a Service."""
+    parse_config(
+        "upstream: {credentials: [{name: a, api_id_env: FACEGATE_ID, api_secret_env: FACEGATE_SECRET}]}",
+        {
+            "FACEGATE_CONFIG": "/etc/facegate.yaml",
+            "FACEGATE_TARGET": "127.0.0.1:1",
+            "FACEGATE_ID": "id",
+            "FACEGATE_SECRET": "secret",
+            "FACEGATE_SERVICE_HOST": "10.0.0.1",
+            "FACEGATE_SERVICE_PORT": "50051",
+            "FACEGATE_SERVICE_PORT_GRPC": "50051",
+            "FACEGATE_PORT": "tcp://10.0.0.1:50051",
+            "FACEGATE_PORT_50051_TCP": "tcp://10.0.0.1:50051",
+            "FACEGATE_PORT_50051_TCP_ADDR": "10.0.0.1",
+            "FACEGATE_HEADLESS_SERVICE_HOST": "10.0.0.1",
+            "UNRELATED": "x",
+        },
+    )
+
+
+def test_the_value_of_an_unknown_variable_is_not_shown() -> None:
+    """It may be a secret under a mistyped name."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config("", {"FACEGATE_API_SECRET": "hunter2"})
+    assert "hunter2" not in str(caught.value)
