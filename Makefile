@@ -1,0 +1,152 @@
+# Everything that is done with this repository, by name. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes
+GENERATE_VENV := .venv-generate
+PROTOS := $(sort $(wildcard proto/facegate/*/v1/*.proto))
+
+# What `make test` adds to pytest, what `make bench` adds to the benchmark, what `make run` serves.
+TESTS ?=
+ARGS ?=
+CONFIG ?= examples/local.yaml
+# Where `make generate` writes; `make verify-generated` sets another place.
+INTO ?= .
+
+.PHONY: help
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
+	  printf '  %-18s %s\n' "$$name" "$$text"; done
+
+##### Set up and try #####
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Create .venv with everything (needs Python 3.11+; a no-op when it is up to date)
+
+$(VENV)/.ready: requirements/pip.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "FaceGate needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot create virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; takes about a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements/pip.txt
+	@$(PIP) -r requirements/dev.txt
+	@# On all cores, which pip does not do, and without what is never imported or only fails to compile.
+	@$(BIN)/python -m compileall -q -j 0 -x '/(lexers|mypy|mypyc|pip|setuptools|tests?)/' $(VENV)/lib >/dev/null || true
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: demo
+demo: $(VENV)/.ready ## Sandbox and gateway on loopback: enrol a photo, search it, print the answers (ONCE=1: then exit)
+	@$(BIN)/facegate demo $(if $(ONCE),--once)
+
+.PHONY: run
+run: $(VENV)/.ready ## Serve CONFIG=FILE (default: examples/local.yaml, which goes with `make sandbox`)
+	@# The pair is the sandbox's own and opens nothing else.
+	@FACEGATE_API_ID=$${FACEGATE_API_ID-sandbox-id} \
+	  FACEGATE_API_SECRET=$${FACEGATE_API_SECRET-sandbox-secret-that-opens-nothing} \
+	  $(BIN)/facegate serve --config $(CONFIG)
+
+.PHONY: sandbox
+sandbox: $(VENV)/.ready ## Run the local stand-in for the vendor's endpoint
+	@$(BIN)/facegate sandbox
+
+##### Check #####
+
+.PHONY: test
+test: $(VENV)/.ready ## Run the tests (TESTS="tests/unit -k codec" for some)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+.PHONY: lint
+lint: $(VENV)/.ready ## Style of Python and protobuf; no breaking change of the protobuf contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	@ref=HEAD; if git diff --quiet HEAD -- proto && git rev-parse --quiet --verify HEAD~1 >/dev/null; then ref=HEAD~1; fi; \
+	echo "$(BIN)/buf breaking --against .git#ref=$$ref"; \
+	$(BIN)/buf breaking --against ".git#ref=$$ref"
+
+.PHONY: types
+types: $(VENV)/.ready ## Check the types (mypy, strict)
+	$(BIN)/mypy
+
+.PHONY: arch
+arch: $(VENV)/.ready ## Check that the layers hold (import-linter)
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: lint types arch verify-generated test ## All of the above, as in CI
+
+.PHONY: fmt
+fmt: $(VENV)/.ready ## Format Python and protobuf, fix what can be fixed
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write
+
+##### Generate #####
+
+$(GENERATE_VENV)/.ready: requirements/generate.txt | $(VENV)/.ready
+	@echo "Setting up $(GENERATE_VENV) (once) ..."
+	@test -x $(GENERATE_VENV)/bin/python || $(PYTHON) -m venv $(GENERATE_VENV)
+	@$(GENERATE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
+	  -r requirements/generate.txt
+	@touch $@
+
+.PHONY: generate
+generate: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Write what is generated: stubs, descriptor set, reference pages
+	@mkdir -p $(INTO)/generated/python $(INTO)/docs
+	@PATH="$(CURDIR)/$(GENERATE_VENV)/bin:$$PATH" $(GENERATE_VENV)/bin/python -m grpc_tools.protoc \
+	  -I proto -I third_party/googleapis \
+	  --python_out=$(INTO)/generated/python --grpc_python_out=$(INTO)/generated/python \
+	  --mypy_out=quiet:$(INTO)/generated/python --mypy_grpc_out=quiet:$(INTO)/generated/python $(PROTOS)
+	@touch $(INTO)/generated/python/facegate/py.typed
+	@$(BIN)/buf build -o $(INTO)/generated/facegate.binpb
+	@$(BIN)/python -m gateway.config.docs $(INTO)/docs
+
+.PHONY: verify-generated
+verify-generated: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Check that what is generated is up to date
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(MAKE) generate INTO="$$fresh"; \
+	diff -r -x __pycache__ generated "$$fresh/generated" && \
+	(cd "$$fresh" && find docs -type f) | while read -r page; do diff "$$page" "$$fresh/$$page"; done || { \
+	  echo "generated files are out of date: run 'make generate' and commit the result" >&2; exit 1; }
+	@echo "generated files are up to date"
+
+.PHONY: requirements
+requirements: ## Pin the newest versions anew (runs uv from its package; UPGRADE= keeps what is pinned)
+	@test -x .venv-uv/bin/uv || { $(PYTHON) -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet uv; }
+	@compile=(.venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements' $(UPGRADE)); \
+	"$${compile[@]}" requirements/pip.in -o requirements/pip.txt; \
+	"$${compile[@]}" pyproject.toml -o requirements/runtime.txt; \
+	"$${compile[@]}" pyproject.toml --extra sandbox requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt; \
+	"$${compile[@]}" requirements/generate.in -o requirements/generate.txt
+UPGRADE ?= --upgrade
+
+##### Measure and ship #####
+
+.PHONY: bench
+bench: $(VENV)/.ready ## Measure against a bare gRPC server on this machine (ARGS="--help" for more)
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: image
+image: ## Build the container image (not in this release)
+	@echo "make image: there is no container image in this release" >&2; exit 1
+
+.PHONY: chart
+chart: ## Check the Helm chart (not in this release)
+	@echo "make chart: there is no Helm chart in this release" >&2; exit 1
+
+.PHONY: clean
+clean: ## Remove environments, caches and builds
+	rm -rf $(VENV) $(GENERATE_VENV) .venv-uv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+	  .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,53 @@
+"""What is measured: the ways in which a call can end, each beside the same call at a bare server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TOKEN = "facegate-bench-0000000000000000000000000000"
+REFUSED_TOKEN = "facegate-bench-1111111111111111111111111111"
+
+
+def _bearer(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of call. `code` and `cache` are how every call must end; `target` is the throughput aimed at, of bare."""
+
+    name: str
+    what: str
+    target: float
+    code: str = "OK"
+    cache: str | None = None
+    distinct: bool = False
+    metadata: tuple[tuple[str, str], ...] = _bearer(TOKEN)
+    image_bytes: int | None = None
+
+
+CASES = (
+    Case("hit", "the same image again, answered from the cache", 0.80, cache="CACHE_STATUS_HIT"),
+    Case(
+        "miss",
+        "an image never seen before, searched at an instant vendor",
+        0.50,
+        cache="CACHE_STATUS_MISS",
+        distinct=True,
+    ),
+    Case(
+        "refused-credentials",
+        "a token that belongs to nobody, refused before the body is parsed",
+        1.0,
+        code="UNAUTHENTICATED",
+        metadata=_bearer("x" * len(TOKEN)),
+    ),
+    Case(
+        "refused-quota",
+        "a tenant whose rate is used up",
+        1.0,
+        code="RESOURCE_EXHAUSTED",
+        metadata=_bearer(REFUSED_TOKEN),
+    ),
+)
+MEMORY_CASE = Case("memory", "64 calls of 5 MB at once", 0.0, distinct=True, image_bytes=5_000_000)
