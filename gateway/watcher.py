@@ -1,0 +1,221 @@
+"""The one watcher of every file that is re-read while the gateway runs.
+
+Polls contents, not notifications: Kubernetes changes a mounted file by swapping a symlink two directories up, and not
+every file system tells of that. The files are few and small. Knows nothing of what is in them: whoever registers a
+group of files says how to load it, and a group that cannot be loaded leaves what was loaded before in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import os
+import stat
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from gateway.clock import Clock
+
+INTERVAL_SECONDS = 2.0
+SETTLE_SECONDS = 0.05
+RELOAD_SECONDS = 5.0
+MAX_FILE_BYTES = 16 * 1024 * 1024
+
+Reload = Callable[[], Awaitable[None] | None]
+
+_READS = 5
+_log = structlog.get_logger(__name__)
+
+
+class FileRejected(Exception):
+    """A watched file that cannot be used; `why` is a safe text for operators, without the file's content."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.path = path
+        self.why = why
+        super().__init__(f"{path}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """A group of files: `problem` names the bad file, None if what is on disk is in force. `loaded_at` since 1970."""
+
+    name: str
+    problem: str | None
+    loaded_at: float
+
+
+Listener = Callable[[WatchState], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a group's files hold: a digest of all, and the first that is empty."""
+
+    digest: bytes
+    empty: Path | None
+
+
+class _Watch:
+    __slots__ = ("digest", "loaded_at", "name", "paths", "problem", "reload")
+
+    def __init__(self, name: str, paths: tuple[Path, ...], reload: Reload, digest: bytes, loaded_at: float) -> None:
+        self.name = name
+        self.paths = paths
+        self.reload = reload
+        self.digest = digest
+        self.loaded_at = loaded_at
+        self.problem: str | None = None
+
+    def state(self) -> WatchState:
+        return WatchState(self.name, self.problem, self.loaded_at)
+
+
+class FileWatcher:
+    """Groups of files, each with the call that loads it anew.
+
+    `listener` is told the state of a group after every attempt to load it. A change is loaded once it is the same for
+    `settle_seconds`, so that a file is not taken while it is being written.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        listener: Listener = lambda _state: None,
+        interval_seconds: float = INTERVAL_SECONDS,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._listener = listener
+        self._interval_seconds = interval_seconds
+        self._settle_seconds = settle_seconds
+        self._watches: list[_Watch] = []
+
+    def watch(self, paths: Sequence[Path], reload: Reload, name: str, *, loaded: bool = True) -> None:
+        """Watches a group of files that belong together, such as a certificate and its key.
+
+        Reads them once, now: register a group first and load it afterwards, then no change in between is missed.
+        With `loaded=False` the next `poll` loads it. `reload` reads the files by itself (with `read_together` if there
+        are several), puts all of them in force or raises; `FileRejected` names the bad one. It is called again at every
+        poll until it succeeds.
+        """
+        group = tuple(Path(path) for path in paths)
+        digest = b""
+        if loaded:
+            try:
+                digest = _look(group).digest
+            except FileRejected:
+                digest = b""
+        self._watches.append(_Watch(name, group, reload, digest, self._clock.now()))
+
+    def states(self) -> tuple[WatchState, ...]:
+        """Every group."""
+        return tuple(watch.state() for watch in self._watches)
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, for `/readyz`; empty if everything on disk is in force."""
+        return tuple(f"{watch.name}: {watch.problem}" for watch in self._watches if watch.problem is not None)
+
+    async def run(self) -> None:
+        """Polls until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            await self.poll()
+
+    async def poll(self) -> None:
+        """Looks at every group once, and loads those that changed or could not be loaded before."""
+        # At the same time: a group that hangs must not hold up the one that revokes a token.
+        await asyncio.gather(*(self._poll(watch) for watch in self._watches))
+
+    async def _poll(self, watch: _Watch) -> None:
+        try:
+            contents = await asyncio.to_thread(_look, watch.paths)
+            if contents.digest != watch.digest:
+                await asyncio.sleep(self._settle_seconds)
+                if await asyncio.to_thread(_look, watch.paths) != contents:
+                    return  # still being written: the next poll sees more
+                if contents.empty is not None:
+                    # What was cut off in writing must not pass for a file that is empty on purpose.
+                    raise FileRejected(contents.empty, "is empty")
+            elif watch.problem is None:
+                return
+            await self._load(watch, contents.digest)
+        except FileRejected as rejected:
+            self._reject(watch, f"{rejected.path} {rejected.why}")
+        except TimeoutError:
+            self._reject(watch, f"{_names(watch.paths)} took too long to load")
+        except Exception as error:  # noqa: BLE001 - one bad file must not end the watch over the others
+            self._reject(watch, f"{_names(watch.paths)} cannot be used ({type(error).__name__})")
+
+    async def _load(self, watch: _Watch, digest: bytes) -> None:
+        async with asyncio.timeout(RELOAD_SECONDS):
+            result = watch.reload()
+            if inspect.isawaitable(result):
+                await result
+        # If the files changed while they were loaded, the digest is not theirs and the next poll loads them again.
+        recovered = watch.problem is not None
+        watch.digest, watch.problem, watch.loaded_at = digest, None, self._clock.now()
+        self._listener(watch.state())
+        _log.info("files.recovered" if recovered else "files.reloaded", files=watch.name)
+
+    def _reject(self, watch: _Watch, problem: str) -> None:
+        first = watch.problem is None
+        watch.problem = problem
+        self._listener(watch.state())
+        if first:
+            _log.warning("files.rejected", files=watch.name, problem=problem)
+
+
+def read_together(paths: Sequence[Path]) -> dict[Path, bytes]:
+    """Contents of files that were there at the same time: read until two readings in a row agree.
+
+    Blocks; call it off the event loop. Raises `FileRejected` for a file that is missing, unreadable, not regular or
+    larger than `MAX_FILE_BYTES`, or if the files do not come to rest.
+    """
+    before: dict[Path, bytes] | None = None
+    for _ in range(_READS):
+        now = {path: _read(path) for path in paths}
+        if now == before or len(now) == 1:
+            return now
+        before = now
+    raise FileRejected(paths[0], "and the files beside it keep changing")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        # A FIFO in place of a file would block the reader for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileRejected(path, "is not a regular file")
+            with os.fdopen(descriptor, "rb", closefd=False) as opened:
+                content = opened.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise FileRejected(path, "is missing") from None
+    except OSError as error:
+        raise FileRejected(path, f"cannot be read ({type(error).__name__})") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise FileRejected(path, "is too large")
+    return content
+
+
+def _look(paths: Sequence[Path]) -> _Contents:
+    whole = hashlib.sha256()
+    empty = None
+    for path, content in read_together(paths).items():
+        whole.update(len(content).to_bytes(8, "big"))
+        whole.update(content)
+        if not content:
+            empty = empty or path
+    return _Contents(whole.digest(), empty)
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
