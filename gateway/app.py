@@ -4,41 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-import google.rpc.error_details_pb2  # noqa: F401  # so that reflection lets clients decode error details
-from facegate.admin.v1.admin_service_pb2 import DESCRIPTOR as ADMIN
-from facegate.search.v1.face_search_service_pb2 import DESCRIPTOR as SEARCH
-
-from gateway.auth.authenticator import Authenticator
 from gateway.auth.build import open_auth
 from gateway.cache.flights import Flights
+from gateway.cache.keys import KeyRing
+from gateway.cache.memory import MemoryCacheStore, Records
+from gateway.cache.results import CachePolicy, ResultCache
+from gateway.cache.shared import ValkeyCacheStore
+from gateway.cache.sharing import SharedSearches
+from gateway.cache.valkey import connect
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.config.server import ServerConfig
-from gateway.model import UpstreamAnswer
 from gateway.ops.listener import Readiness, serve_ops
+from gateway.quota.build import Quota, build_quota
 from gateway.reload import ConfigReload
+from gateway.rpc.admin import AdminService
 from gateway.rpc.dispatch import Dispatcher
 from gateway.rpc.health import Health
 from gateway.rpc.interceptors.admit import Admit
 from gateway.rpc.interceptors.answer_errors import AnswerErrors
 from gateway.rpc.interceptors.authenticate import Authenticate
 from gateway.rpc.interceptors.observe import Observe
+from gateway.rpc.interceptors.refuse_early import RefuseEarly
 from gateway.rpc.service import FaceSearchService
+from gateway.rpc.services import SERVICE_NAMES, SERVICES
 from gateway.rpc.tls import BadTlsMaterial, ServerTls
-from gateway.search import FaceSearch
+from gateway.search import FaceSearch, Landed
 from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry.calls import CallLog
 from gateway.upstream.client import open_upstream
 from gateway.upstream.credentials import CredentialError, CredentialOrigin, CredentialSource
 from gateway.upstream.port import Upstream
 from gateway.watcher import FileRejected, FileWatcher
-
-SERVICES = (SEARCH.services_by_name["FaceSearchService"], ADMIN.services_by_name["AdminService"])
-SERVICE_NAMES = tuple(service.full_name for service in SERVICES)
 
 
 class StartError(Exception):
@@ -54,7 +56,7 @@ class Gateway:
         *,
         server: GrpcServer,
         admit: Admit,
-        flights: Flights[UpstreamAnswer],
+        flights: Flights[Landed],
         address: str,
         ops_address: str,
     ) -> None:
@@ -98,10 +100,38 @@ async def open_gateway(
         if config_file is not None:
             watcher.watch([config_file], ConfigReload(config_file, config, auth.authenticator), "configuration")
         upstream = upstream or await _open_upstream(config, clock, watcher, stack)
-        flights: Flights[UpstreamAnswer] = Flights()
+        quota = await _open_quota(config, clock, stack)
+        cache = await _open_cache(config, clock, watcher, stack)
+        flights: Flights[Landed] = Flights()
+        search = FaceSearch(
+            quota=quota.gate,
+            usage=quota.usage,
+            cache=cache,
+            searches=SharedSearches(flights),
+            upstream=upstream,
+            clock=clock,
+        )
         admit = Admit(config.server.max_concurrent_rpcs, config.server.max_body_bytes_in_flight, clock)
-        dispatcher = _dispatcher(
-            config, FaceSearchService(FaceSearch(upstream, flights, clock), clock), auth.authenticator, admit, clock
+        # The order of a call, outermost first. The observers also see the calls that the guards refuse.
+        observers = (
+            Observe(CallLog(), clock),  # sees every end of a call, with the status that the caller gets
+            AnswerErrors(clock),  # nothing raised further in gets past here as it is
+        )
+        guards = (
+            Authenticate(auth.authenticator, clock),  # a stranger costs nothing more
+            RefuseEarly(quota.gate, quota.usage, clock),  # nor does a tenant that is over its rate
+            admit,  # only calls that may go on take a place; bodies are read from here on
+        )
+        dispatcher = Dispatcher(
+            {
+                **FaceSearchService(search, quota.gate, quota.usage, clock).methods(),
+                **AdminService(auth.authenticator, quota.usage, cache, clock).methods(),
+            },
+            SERVICES,
+            observers,
+            guards,
+            clock=clock,
+            default_deadline_seconds=config.server.default_deadline_seconds,
         )
         health = Health(SERVICE_NAMES)
         server = GrpcServer(
@@ -119,31 +149,66 @@ async def open_gateway(
             raise StartError(str(error)) from None
         stack.push_async_callback(server.stop, 0)
         stack.push_async_callback(_cancel, asyncio.create_task(watcher.run()))
-        yield Gateway(
-            config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address
-        )
+        yield Gateway(config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address)
 
 
-def _dispatcher(
-    config: Config, service: FaceSearchService, authenticator: Authenticator, admit: Admit, clock: Clock
-) -> Dispatcher:
-    # The order of a call, outermost first. The observers also see the calls that the others refuse.
-    observers = (
-        Observe(CallLog(), clock),  # sees every end of a call, with the status that the caller gets
-        AnswerErrors(clock),  # nothing raised further in gets past here as it is
-    )
-    guards = (
-        Authenticate(authenticator, clock),  # a stranger costs nothing more
-        admit,  # only known callers take a place; bodies are read from here on
-    )
-    return Dispatcher(
-        service.methods(),
-        SERVICES,
-        observers,
-        guards,
+async def _open_quota(config: Config, clock: Clock, stack: AsyncExitStack) -> Quota:
+    stores = config.stores
+    quota = build_quota(
+        stores.quota,
         clock=clock,
-        default_deadline_seconds=config.server.default_deadline_seconds,
+        on_store_failure=config.quota.on_store_failure,
+        expected_replicas=config.quota.expected_replicas,
+        password=_password("stores.quota_password_file", stores.quota_password_file),
+        tls=_authorities(stores.ca_file),
     )
+    await quota.start()
+    stack.push_async_callback(quota.aclose)
+    return quota
+
+
+async def _open_cache(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> ResultCache:
+    stores, settings = config.stores, config.cache
+    ring = KeyRing(None if stores.key_file is None else _sealing_key(stores.key_file))
+    if stores.key_file is not None:
+        key_file = stores.key_file
+        watcher.watch([key_file], lambda: ring.replace(_sealing_key(key_file)), "cache key")
+    store: MemoryCacheStore | ValkeyCacheStore
+    if stores.cache.startswith("memory:"):
+        store = MemoryCacheStore(clock, settings.max_bytes)
+    else:
+        client = connect(stores.cache)
+        stack.push_async_callback(client.aclose)
+        store = ValkeyCacheStore(client, clock, Records(clock, settings.max_bytes))
+        await store.start()
+        stack.push_async_callback(store.aclose)
+    policy = CachePolicy(settings.ttl_seconds, settings.no_match_ttl_seconds, settings.widen == "max_results")
+    return ResultCache(store, ring, clock, policy, base_url=config.upstream.base_url)
+
+
+def _sealing_key(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise FileRejected(file, f"cannot be read ({error.strerror})") from None
+
+
+def _password(key: str, file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise StartError(f"{key}: cannot read {file}") from None
+
+
+def _authorities(file: Path | None) -> ssl.SSLContext | None:
+    if file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError:
+        raise StartError(f"stores.ca_file: {file} holds no PEM certificates") from None
 
 
 async def _open_upstream(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> Upstream:
@@ -178,7 +243,7 @@ async def _open_upstream(config: Config, clock: Clock, watcher: FileWatcher, sta
     return client
 
 
-def _reload_credentials(credentials: CredentialSource, file: Path):
+def _reload_credentials(credentials: CredentialSource, file: Path) -> Callable[[], Awaitable[None]]:
     async def reload() -> None:
         try:
             await asyncio.to_thread(credentials.reload)
@@ -206,11 +271,13 @@ def _tls(config: ServerConfig, watcher: FileWatcher) -> ServerTls | None:
     return tls
 
 
-async def _serve_ops(listen: str, readiness, stack: AsyncExitStack) -> str:
+async def _serve_ops(listen: str, readiness: Callable[[], Readiness], stack: AsyncExitStack) -> str:
     try:
         return await stack.enter_async_context(serve_ops(listen, readiness))
     except OSError:
-        raise StartError(f"ops.listen: cannot listen on {listen}: it is in use or not an address of this machine") from None
+        raise StartError(
+            f"ops.listen: cannot listen on {listen}: it is in use or not an address of this machine"
+        ) from None
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -1,17 +1,39 @@
 """One search, from an authenticated caller to an answer. The file to read first: it is the list of its steps.
 
-    resolve the face set · check the deadline · ask upstream
+    6 resolve the face set · 7 admit · 8 look into the cache · 9 join an identical search, or start one:
+    10 reserve an upstream call · 11 ask upstream · 12 settle, keep the answer
 
-It raises only `GatewayError`. It knows no gRPC and no HTTP.
+Steps 10 to 12 run in a task of their own, which the caller only waits for: what was sent upstream is billed, so it runs
+to its end and fills the cache whatever becomes of the caller. It raises only `GatewayError`. It knows no gRPC, no HTTP
+and no store.
 """
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, replace
+
 from gateway.auth.authorizer import resolve_face_set
-from gateway.cache.flights import Flights, wait
+from gateway.cache import coverage
+from gateway.cache.control import CachePlan, plan
+from gateway.cache.flights import wait
+from gateway.cache.key import CacheKey
+from gateway.cache.results import Absent, CachedAnswer, ResultCache
+from gateway.cache.sharing import SharedSearches
 from gateway.clock import Clock
-from gateway.errors import DeadlineTooShort, UpstreamTimeout
-from gateway.model import CacheStatus, Search, SearchAnswer, Tenant, UpstreamAnswer, UpstreamQuery
+from gateway.errors import CacheMiss, DeadlineTooShort, GatewayError, QuotaExceeded, UpstreamTimeout
+from gateway.model import (
+    CacheStatus,
+    Search,
+    SearchAnswer,
+    SearchParameters,
+    Tenant,
+    UpstreamAnswer,
+    UpstreamQuery,
+)
+from gateway.quota.admission import Admission, Reservation
+from gateway.quota.gate import QuotaGate
+from gateway.quota.usage import UsageLedger
 from gateway.telemetry.record import CallRecord
 from gateway.upstream.port import Upstream
 
@@ -19,36 +41,172 @@ from gateway.upstream.port import Upstream
 ANSWER_MARGIN_SECONDS = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What a search that went upstream brought: the answer, when it stops being served (None: not kept), its charge."""
+
+    answer: UpstreamAnswer
+    asked: SearchParameters
+    expire_time: float | None
+    quota_remaining: int | None
+    degraded: bool
+
+
 class FaceSearch:
     """Searches faces for tenants."""
 
-    def __init__(self, upstream: Upstream, flights: Flights[UpstreamAnswer], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        quota: QuotaGate,
+        usage: UsageLedger,
+        cache: ResultCache,
+        searches: SharedSearches[Landed],
+        upstream: Upstream,
+        clock: Clock,
+    ) -> None:
+        self._quota = quota
+        self._usage = usage
+        self._cache = cache
+        self._searches = searches
         self._upstream = upstream
-        self._flights = flights
         self._clock = clock
 
     async def __call__(self, tenant: Tenant, search: Search, deadline: float, record: CallRecord) -> SearchAnswer:
         """Answers `search`, at the latest `ANSWER_MARGIN_SECONDS` before `deadline` (monotonic)."""
-        image = search.image
-        record.image_format, record.image_bytes = image.format.value, len(image.content)
-        face_set = resolve_face_set(tenant, search.face_set)
-        record.face_set = search.face_set
-        query = UpstreamQuery(face_set, image, search.parameters)
-        answer = await self._ask_upstream(query, deadline, record)
-        return SearchAnswer(answer, search.parameters, CacheStatus.MISS, upstream_calls=1)
+        record.image_format, record.image_bytes = search.image.format.value, len(search.image.content)
+        try:
+            face_set = resolve_face_set(tenant, search.face_set)
+            record.face_set = search.face_set
+            with await self._admit(tenant, record) as admission:
+                answer = await self._answer(admission, search, face_set, deadline, record)
+        except QuotaExceeded:
+            self._usage.today(tenant.id).quota_rejections += 1
+            raise
+        except GatewayError:
+            self._usage.today(tenant.id).failures += 1
+            raise
+        record.cache_status = answer.cache_status.value
+        record.match_count = len(answer.answer.matches)
+        return answer
 
-    async def _ask_upstream(self, query: UpstreamQuery, deadline: float, record: CallRecord) -> UpstreamAnswer:
+    async def _admit(self, tenant: Tenant, record: CallRecord) -> Admission:
+        started = self._clock.monotonic()
+        try:
+            admission = await self._quota.admit(tenant)
+        finally:
+            record.spent("quota", self._clock.monotonic() - started)
+        self._usage.today(tenant.id).searches += 1
+        record.quota_remaining = admission.remaining
+        record.degraded = admission.degraded
+        return admission
+
+    async def _answer(
+        self, admission: Admission, search: Search, face_set: str, deadline: float, record: CallRecord
+    ) -> SearchAnswer:
+        cached = plan(search.cache_control)
+        key, found = await self._look_up(cached, admission.tenant, search, face_set, record)
+        if isinstance(found, CachedAnswer):
+            self._usage.today(admission.tenant.id).cache_hits += 1
+            return SearchAnswer(
+                found.answer,
+                search.parameters,
+                CacheStatus.HIT,
+                age_seconds=found.age_seconds,
+                expire_time=found.expire_time,
+                degraded=admission.degraded,
+            )
+        if not cached.searches:
+            raise CacheMiss
+        asked = self._cache.fetch_parameters(search.parameters) if cached.writes else search.parameters
+        query = UpstreamQuery(face_set, search.image, asked)
+        landed, joined = await self._share(cached, key, query, admission, deadline, record)
+        answer = coverage.serve(landed.asked, landed.answer, search.parameters)
+        if answer is None:
+            # What the joined search brought says too little about this one (see `cache/sharing.py`).
+            alone = replace(cached, joins=False)
+            landed, joined = await self._share(alone, key, query, admission, deadline, record)
+            answer = coverage.serve(landed.asked, landed.answer, search.parameters) or landed.answer
+        if joined:
+            self._usage.today(admission.tenant.id).cache_hits += 1
+            status = CacheStatus.COALESCED
+        elif found is Absent.OUT or not (cached.reads or cached.writes):
+            status = CacheStatus.BYPASS
+        else:
+            status = CacheStatus.MISS
+        return SearchAnswer(
+            answer,
+            search.parameters,
+            status,
+            expire_time=landed.expire_time,
+            upstream_calls=0 if joined else 1,
+            degraded=admission.degraded or landed.degraded,
+        )
+
+    async def _look_up(
+        self, cached: CachePlan, tenant: Tenant, search: Search, face_set: str, record: CallRecord
+    ) -> tuple[CacheKey, CachedAnswer | Absent]:
+        started = self._clock.monotonic()
+        key = self._cache.key(tenant.id, face_set, search.image.content)
+        found: CachedAnswer | Absent = Absent.MISS
+        if cached.reads:
+            found = await self._cache.lookup(key, search.parameters, search.cache_control.max_age_seconds)
+        record.spent("cache", self._clock.monotonic() - started)
+        return key, found
+
+    async def _share(
+        self,
+        cached: CachePlan,
+        key: CacheKey,
+        query: UpstreamQuery,
+        admission: Admission,
+        deadline: float,
+        record: CallRecord,
+    ) -> tuple[Landed, bool]:
+        """What an identical search in flight brings, or a new one; and whether it was another's."""
         started = self._clock.monotonic()
         remaining = deadline - started - ANSWER_MARGIN_SECONDS
         if remaining <= 0:
             raise DeadlineTooShort
-        flight, _ = self._flights.join_or_start(None, lambda: self._upstream.search(query))
+        flight, joined = self._searches.join_or_start(
+            cached, key, query.parameters, lambda: self._go_upstream(cached, key, query, admission)
+        )
         try:
-            answer = await wait(flight, remaining)
+            landed = await wait(flight, remaining)
         except TimeoutError:
             raise UpstreamTimeout("caller_deadline") from None
         finally:
             record.spent("upstream", self._clock.monotonic() - started)
-        record.upstream_attempts = answer.attempts
-        record.match_count = len(answer.matches)
-        return answer
+        record.upstream_attempts = 0 if joined else landed.answer.attempts
+        record.degraded = record.degraded or landed.degraded
+        if landed.quota_remaining is not None and not joined:
+            left = record.quota_remaining
+            record.quota_remaining = landed.quota_remaining if left is None else min(left, landed.quota_remaining)
+        return landed, joined
+
+    async def _go_upstream(
+        self, cached: CachePlan, key: CacheKey, query: UpstreamQuery, admission: Admission
+    ) -> Landed:
+        """Steps 10 to 12, in a task of their own."""
+        reservation = await admission.reserve()
+        tenant = admission.tenant.id
+        self._usage.today(tenant).upstream_calls += 1
+        try:
+            answer = await self._upstream.search(query)
+        except asyncio.CancelledError:
+            # The end of a drain: whether the vendor bills it is unknown, so the tenant's limit counts it.
+            self._settle(tenant, reservation)
+            raise
+        except Exception as error:
+            if isinstance(error, GatewayError) and not error.refunds:
+                self._settle(tenant, reservation)
+            else:
+                reservation.refund()
+            raise
+        self._settle(tenant, reservation)
+        expire_time = await self._cache.store(key, query.parameters, answer) if cached.writes else None
+        return Landed(answer, query.parameters, expire_time, reservation.remaining, reservation.degraded)
+
+    def _settle(self, tenant: str, reservation: Reservation) -> None:
+        reservation.settle()
+        self._usage.today(tenant).charged_units += 1

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import grpc
 from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha._async import ReflectionServicer
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from gateway.rpc.dispatch import Dispatcher
@@ -76,7 +76,7 @@ class GrpcServer:
             _bind(self._probes, health_listen, None)
             await self._probes.start()
         await self._server.start()
-        await self._health.set_ready(True)
+        await self._health.serve()
         return f"{listen.rpartition(':')[0]}:{port}"
 
     async def leave(self, lame_duck_seconds: float) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from uuid import uuid4
 
 from gateway.errors import Cancelled
-from gateway.model import Principal
+from gateway.model import Principal, Tenant
 from gateway.telemetry.record import CallRecord
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -30,6 +30,12 @@ class Call:
     principal: Principal | None = None
 
     @property
+    def tenant(self) -> Tenant:
+        """The tenant of an authenticated call."""
+        assert self.principal is not None
+        return self.principal.tenant
+
+    @property
     def request_id(self) -> str:
         """The id that the caller sent, if it is well-formed, else a fresh one."""
         return self.record.request_id
@@ -47,7 +53,7 @@ def call_from_headers(method: str, metadata: Iterable[tuple[str, str | bytes]], 
         elif key == "traceparent":
             traceparent = str(value)
     if not _REQUEST_ID.fullmatch(request_id):
-        request_id = uuid4().hex
+        request_id = os.urandom(16).hex()
     return Call(method, authorization, traceparent, CallRecord(method, request_id, now))
 
 

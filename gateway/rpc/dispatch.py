@@ -73,9 +73,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         response_class = GetMessageClass(descriptor.output_type)
         return Route(chain((*self._observers, *self._guards), invoke), response_class.SerializeToString)
 
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, Message] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, Message] | None:
         """Chooses the shape of one call. Runs on its headers, before its message is read."""
         path = handler_call_details.method
         route = self._routes.get(path)
@@ -86,7 +84,7 @@ class Dispatcher(grpc.GenericRpcHandler):
             return self._refuse(call, MethodNotImplemented())
         try:
             ready = all(guard.on_headers(call) for guard in self._guards)
-        except Exception as error:  # whatever it is, the chain of refusals answers it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the chain of refusals answers it
             return self._refuse(call, error)
 
         if ready:
@@ -115,7 +113,8 @@ class Dispatcher(grpc.GenericRpcHandler):
         return grpc.stream_unary_rpc_method_handler(refused, None, None)
 
     def _set_deadline(self, call: Call, context: Context) -> None:
-        remaining = context.time_remaining()
+        # None without a deadline, whatever the stubs say.
+        remaining: float | None = context.time_remaining()
         call.deadline = self._clock.monotonic() + (self._default_deadline if remaining is None else remaining)
 
 

@@ -36,10 +36,10 @@ class Health(HealthServicer):
         """Whether calls are taken."""
         return self._ready
 
-    async def set_ready(self, ready: bool) -> None:
-        """Tells every watcher whether calls are taken."""
+    async def serve(self) -> None:
+        """SERVING from now on, unless it drains already."""
         async with self._changed:
-            self._ready = ready and not self._draining
+            self._ready = not self._draining
             self._changed.notify_all()
 
     async def drain(self) -> None:

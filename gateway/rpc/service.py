@@ -4,32 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from facegate.search.v1.face_search_service_pb2 import SearchFaceRequest, SearchFaceResponse
+from facegate.search.v1 import face_search_service_pb2 as pb
 
 from gateway.clock import Clock
+from gateway.errors import QuotaUnavailable
+from gateway.quota.gate import QuotaGate
+from gateway.quota.store import StoreUnavailable
+from gateway.quota.usage import UsageLedger
 from gateway.rpc import codec
 from gateway.rpc.call import Call
 from gateway.rpc.dispatch import Method
 from gateway.search import FaceSearch
 
 _SERVICE = "/facegate.search.v1.FaceSearchService/"
+_DAY_SECONDS = 86_400
 
 
 class FaceSearchService:
     """The RPCs that callers use."""
 
-    def __init__(self, search: FaceSearch, clock: Clock) -> None:
+    def __init__(self, search: FaceSearch, quota: QuotaGate, usage: UsageLedger, clock: Clock) -> None:
         self._search = search
+        self._quota = quota
+        self._usage = usage
         self._clock = clock
 
     def methods(self) -> Mapping[str, Method]:
         """The methods by their full path; those of the contract that are missing answer NOT_IMPLEMENTED."""
-        return {_SERVICE + "SearchFace": self.search_face}
+        return {
+            _SERVICE + "SearchFace": self.search_face,
+            _SERVICE + "GetQuota": self.get_quota,
+            _SERVICE + "GetUsage": self.get_usage,
+        }
 
-    async def search_face(self, call: Call, raw: bytes) -> SearchFaceResponse:
+    async def search_face(self, call: Call, raw: bytes) -> pb.SearchFaceResponse:
         """Searches one image in one face set."""
-        assert call.principal is not None
-        request = codec.parse(SearchFaceRequest, raw)
-        search = codec.decode_search(request, now=self._clock.now())
-        answer = await self._search(call.principal.tenant, search, call.deadline, call.record)
+        search = codec.decode_search(codec.parse(pb.SearchFaceRequest, raw), now=self._clock.now())
+        answer = await self._search(call.tenant, search, call.deadline, call.record)
         return codec.encode_answer(answer, call.request_id, now=self._clock.now())
+
+    async def get_quota(self, call: Call, raw: bytes) -> pb.GetQuotaResponse:
+        """The caller's limits and what is left of them."""
+        codec.parse(pb.GetQuotaRequest, raw)
+        return codec.encode_quota(call.tenant, await self._quota.limits(call.tenant))
+
+    async def get_usage(self, call: Call, raw: bytes) -> pb.GetUsageResponse:
+        """The caller's use, a row a day."""
+        request = codec.parse(pb.GetUsageRequest, raw)
+        first, end = codec.decode_period(
+            request.start_time if request.HasField("start_time") else None,
+            request.end_time if request.HasField("end_time") else None,
+            now=self._clock.now(),
+        )
+        try:
+            rows = await self._usage.daily(call.tenant.id, first * _DAY_SECONDS, end * _DAY_SECONDS)
+        except StoreUnavailable:
+            raise QuotaUnavailable("the use cannot be read at the moment") from None
+        return codec.encode_daily_usage(rows)

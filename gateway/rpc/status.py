@@ -119,9 +119,7 @@ class ErrorStatus:
 def status_of(error: GatewayError, request_id: str) -> ErrorStatus:
     """The status, details and trailers of `error`, of at most 4 KiB in all."""
     row = TABLE[type(error)]
-    details: list[Message] = [
-        ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata={"request_id": request_id})
-    ]
+    details: list[Message] = [ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata={"request_id": request_id})]
     if row.detail is not None:
         details.append(row.detail(error))
     delay = error.retry_after_seconds if error.retry_after_seconds is not None else row.retry_seconds

@@ -71,7 +71,7 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     """Decodes an error. Fails unless code and message of the details equal the call's."""
-    trailers = {key: value for key, value in error.trailing_metadata()}
+    trailers: dict[str, str | bytes] = dict(error.trailing_metadata())
     raw = trailers.get("grpc-status-details-bin")
     details: dict[str, Any] = {}
     if raw is not None:

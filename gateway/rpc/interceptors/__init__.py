@@ -21,7 +21,9 @@ Context = ServicerContext[bytes, Message]
 class Handler(Protocol):
     """The rest of a call: answers with the response message, or raises."""
 
-    async def __call__(self, call: Call, body: Body, context: Context) -> Message: ...
+    async def __call__(self, call: Call, body: Body, context: Context) -> Message:
+        """Answers the call."""
+        ...
 
 
 class Interceptor(Protocol):

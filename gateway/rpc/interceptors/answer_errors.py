@@ -42,7 +42,7 @@ class AnswerErrors:
                 # Something inside was cancelled, not this call: without an answer the caller would hang.
                 log.error("rpc.stray_cancellation", request_id=call.request_id, method=call.method)
                 raise await self._abort(GatewayError(), call, context) from None
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the wall behind which no exception's text gets
                 log.error(
                     "rpc.unhandled_exception",
                     request_id=call.request_id,

@@ -1,0 +1,39 @@
+"""One process's cache on a shared store, as tests look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway.cache.keys import KeyRing
+from gateway.cache.results import Absent, CachedAnswer, ResultCache
+from gateway.cache.shared import ValkeyCacheStore
+from gateway.model import SearchParameters
+from tests.support.cache import asked
+
+IMAGE = b"\xff\xd8 a photo that everybody knows"
+
+
+@dataclass
+class Replica:
+    """One process's cache."""
+
+    cache: ResultCache
+    store: ValkeyCacheStore
+    ring: KeyRing
+    tenant: str = "kyc"
+
+    async def look(self, parameters: SearchParameters | None = None, image: bytes = IMAGE) -> CachedAnswer | Absent:
+        return await self.cache.lookup(self.cache.key(self.tenant, "employees", image), parameters or asked(), None)
+
+    def address(self, image: bytes = IMAGE) -> bytes:
+        return self.store._address(self.cache.key(self.tenant, "employees", image))
+
+    def forget_front(self) -> None:
+        for shard in self.store.front._shards:
+            for name in list(shard.records):
+                shard.remove(name)
+
+
+StartReplica = Callable[..., Awaitable[Replica]]
+"""Keywords: `url`, `clock`, `master`, `reads_on` (False: it reads the epochs once, then only when told to), `budget`."""

@@ -1,0 +1,54 @@
+"""The steps of a search around the cache, for tests of what calls share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gateway.cache import coverage
+from gateway.cache.control import plan
+from gateway.cache.flights import Flights, wait
+from gateway.cache.memory import MemoryCacheStore
+from gateway.cache.results import CachedAnswer, ResultCache
+from gateway.cache.sharing import SharedSearches
+from gateway.model import CacheControl, SearchParameters, UpstreamAnswer
+from tests.support.cache import found, result_cache
+from tests.support.clock import ManualClock
+
+IMAGE = b"a photo"
+
+
+@dataclass
+class Searcher:
+    """The steps of a search around the cache, with a vendor that answers when told to."""
+
+    cache: ResultCache = field(default_factory=lambda: result_cache(MemoryCacheStore(c := ManualClock(), 1 << 20), c))
+    flights: Flights[UpstreamAnswer] = field(default_factory=Flights)
+    upstream_calls: int = 0
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: UpstreamAnswer = field(default_factory=lambda: found(0.9))
+
+    def __post_init__(self) -> None:
+        self.shared = SharedSearches(self.flights)
+
+    async def search(
+        self, parameters: SearchParameters, control: CacheControl | None = None, *, tenant: str = "kyc"
+    ) -> tuple[str, UpstreamAnswer]:
+        steps = plan(control or CacheControl())
+        key = self.cache.key(tenant, "employees", IMAGE)
+        if steps.reads:
+            held = await self.cache.lookup(key, parameters, None)
+            if isinstance(held, CachedAnswer):
+                return "hit", held.answer
+
+        async def fly() -> UpstreamAnswer:
+            self.upstream_calls += 1
+            await self.answers.wait()
+            if steps.writes:
+                await self.cache.store(key, parameters, self.answer)
+            return self.answer
+
+        task, joined = self.shared.join_or_start(steps, key, parameters, fly)
+        served = coverage.serve(parameters, await wait(task, 5.0), parameters)
+        assert served is not None
+        return "coalesced" if joined else "miss", served
