@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -37,8 +36,7 @@ from gateway.rpc.tls import BadTlsMaterial, ServerTls
 from gateway.search import FaceSearch, Landed
 from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry.calls import CallLog
-from gateway.upstream.client import open_upstream
-from gateway.upstream.credentials import CredentialError, CredentialOrigin, CredentialSource
+from gateway.upstream.build import UpstreamUnusable, open_client
 from gateway.upstream.port import Upstream
 from gateway.watcher import FileRejected, FileWatcher
 
@@ -88,17 +86,20 @@ async def open_gateway(
     config_file: Path | None = None,
     clock: Clock | None = None,
     upstream: Upstream | None = None,
+    watcher: FileWatcher | None = None,
 ) -> AsyncIterator[Gateway]:
     """A serving gateway. Raises `StartError`.
 
-    `config_file` is watched for changes; `clock` and `upstream` stand in for the real ones in tests.
+    `config_file` is watched for changes; `clock`, `upstream` and `watcher` stand in for the real ones in tests.
     """
     clock = clock or SystemClock()
+    watcher = watcher or FileWatcher(clock=clock)
     async with AsyncExitStack() as stack:
-        watcher = FileWatcher(clock=clock)
         auth = await stack.enter_async_context(open_auth(config, clock=clock, watcher=watcher))
         if config_file is not None:
-            watcher.watch([config_file], ConfigReload(config_file, config, auth.authenticator), "configuration")
+            reload = ConfigReload(config_file, config, auth.authenticator)
+            # Loaded again at the first poll: it may have changed since the caller read it.
+            watcher.watch([config_file], reload, "configuration", loaded=False)
         upstream = upstream or await _open_upstream(config, clock, watcher, stack)
         quota = await _open_quota(config, clock, stack)
         cache = await _open_cache(config, clock, watcher, stack)
@@ -212,62 +213,28 @@ def _authorities(file: Path | None) -> ssl.SSLContext | None:
 
 
 async def _open_upstream(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> Upstream:
-    settings = config.upstream
-    if not settings.credentials:
-        raise StartError("upstream.credentials is empty: name the files of the vendor's API id and secret")
-    first = settings.credentials[0]
-    origin = CredentialOrigin(
-        first.name, first.api_id_file, first.api_secret_file, first.api_id_env, first.api_secret_env
-    )
     try:
-        credentials = CredentialSource.open(origin, os.environ)
-        client = await stack.enter_async_context(
-            open_upstream(
-                base_url=settings.base_url,
-                credentials=credentials,
-                clock=clock,
-                timeout_seconds=settings.timeout_seconds,
-                max_connections=settings.max_connections,
-                ca_file=settings.ca_file,
-                image_encoding=settings.image_encoding,
-                no_result=settings.no_result,
-            )
-        )
-    except CredentialError as error:
+        return await stack.enter_async_context(open_client(config.upstream, clock=clock, watcher=watcher))
+    except UpstreamUnusable as error:
         raise StartError(str(error)) from None
-    except (OSError, ValueError):
-        raise StartError("upstream.ca_file or upstream.base_url cannot be used: check both") from None
-    files = [file for file in (first.api_id_file, first.api_secret_file) if file is not None]
-    if files:
-        watcher.watch(files, _reload_credentials(credentials, files[0]), f"upstream credential {first.name}")
-    return client
-
-
-def _reload_credentials(credentials: CredentialSource, file: Path) -> Callable[[], Awaitable[None]]:
-    async def reload() -> None:
-        try:
-            await asyncio.to_thread(credentials.reload)
-        except CredentialError as error:
-            raise FileRejected(file, f"is not usable: {error}") from None
-
-    return reload
 
 
 def _tls(config: ServerConfig, watcher: FileWatcher) -> ServerTls | None:
     if config.tls.cert_file is None or config.tls.key_file is None:
         return None
-    try:
-        tls = ServerTls(config.tls.cert_file, config.tls.key_file, config.tls.client_ca_file)
-    except BadTlsMaterial as error:
-        raise StartError(f"server.tls: {error}") from None
+    tls = ServerTls(config.tls.cert_file, config.tls.key_file, config.tls.client_ca_file)
 
     async def reload() -> None:
         try:
             await asyncio.to_thread(tls.reload)
         except BadTlsMaterial as error:
-            raise FileRejected(tls.files[0], f"is not usable: {error}") from None
+            raise FileRejected(error.file, error.why) from None
 
     watcher.watch(tls.files, reload, "TLS certificate")
+    try:
+        tls.reload()
+    except BadTlsMaterial as error:
+        raise StartError(f"server.tls: {error}") from None
     return tls
 
 

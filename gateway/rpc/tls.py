@@ -13,20 +13,22 @@ from cryptography.x509 import load_pem_x509_certificates
 
 
 class BadTlsMaterial(Exception):
-    """Files that do not make a working certificate; the message names the file and the remedy."""
+    """Files that do not make a working certificate: which one, and why, with the remedy."""
+
+    def __init__(self, file: Path, why: str) -> None:
+        self.file = file
+        self.why = why
+        super().__init__(f"{file} {why}")
 
 
 class ServerTls:
-    """Certificate, key and client authorities from files.
-
-    Raises `BadTlsMaterial` if the files cannot be used; so does `reload`, which then keeps what was there.
-    """
+    """Certificate, key and client authorities from files. `reload` them once before use."""
 
     def __init__(self, cert_file: Path, key_file: Path, client_ca_file: Path | None) -> None:
         self._cert_file = cert_file
         self._key_file = key_file
         self._client_ca_file = client_ca_file
-        self._loaded = self._load()
+        self._loaded: grpc.ServerCertificateConfiguration | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -34,7 +36,7 @@ class ServerTls:
         return tuple(file for file in (self._cert_file, self._key_file, self._client_ca_file) if file is not None)
 
     def reload(self) -> None:
-        """Reads the files again, for connections from now on."""
+        """Reads the files, for connections from now on. Raises `BadTlsMaterial`, and then keeps what was there."""
         self._loaded = self._load()
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -48,21 +50,21 @@ class ServerTls:
         try:
             certificates = load_pem_x509_certificates(chain)
         except ValueError:
-            raise BadTlsMaterial(f"{self._cert_file} is not a PEM certificate chain") from None
+            raise BadTlsMaterial(self._cert_file, "is not a PEM certificate chain") from None
         try:
             private = load_pem_private_key(key, None)
         except (ValueError, TypeError):
-            raise BadTlsMaterial(f"{self._key_file} is not an unencrypted PEM private key") from None
+            raise BadTlsMaterial(self._key_file, "is not an unencrypted PEM private key") from None
         spki = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         if private.public_key().public_bytes(*spki) != certificates[0].public_key().public_bytes(*spki):
-            raise BadTlsMaterial(f"{self._key_file} is not the key of {self._cert_file}: replace both together")
+            raise BadTlsMaterial(self._key_file, f"is not the key of {self._cert_file}: replace both together")
         authorities = None
         if self._client_ca_file is not None:
             authorities = _read(self._client_ca_file)
             try:
                 load_pem_x509_certificates(authorities)
             except ValueError:
-                raise BadTlsMaterial(f"{self._client_ca_file} holds no PEM certificates") from None
+                raise BadTlsMaterial(self._client_ca_file, "holds no PEM certificates") from None
         return grpc.ssl_server_certificate_configuration([(key, chain)], authorities)
 
 
@@ -70,4 +72,4 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise BadTlsMaterial(f"cannot read {file}: {error.strerror}") from None
+        raise BadTlsMaterial(file, f"cannot be read ({error.strerror})") from None

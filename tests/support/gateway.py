@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,6 +17,7 @@ from gateway.app import Gateway, open_gateway
 from gateway.clock import Clock
 from gateway.config import Config, parse_config
 from gateway.upstream.port import Upstream
+from gateway.watcher import FileWatcher
 
 # What tests search with, unless they say otherwise.
 SETTINGS: dict[str, Any] = {
@@ -37,10 +39,17 @@ def config_of(**sections: Any) -> Config:
 
 @asynccontextmanager
 async def running(
-    config: Config | None = None, *, upstream: Upstream | None = None, clock: Clock | None = None
+    config: Config | None = None,
+    *,
+    config_file: Path | None = None,
+    upstream: Upstream | None = None,
+    clock: Clock | None = None,
+    watcher: FileWatcher | None = None,
 ) -> AsyncIterator[Gateway]:
     """A serving gateway."""
-    async with open_gateway(config or config_of(), upstream=upstream, clock=clock) as gateway:
+    async with open_gateway(
+        config or config_of(), config_file=config_file, upstream=upstream, clock=clock, watcher=watcher
+    ) as gateway:
         yield gateway
 
 

@@ -1,0 +1,66 @@
+"""From the configuration to a client of the vendor, with its secrets watched.
+
+The one place of the package that knows the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from gateway.clock import Clock
+from gateway.config.upstream import CredentialConfig, UpstreamConfig
+from gateway.upstream.client import UpstreamClient, open_upstream
+from gateway.upstream.credentials import CredentialError, CredentialOrigin, CredentialSource
+from gateway.watcher import FileRejected, FileWatcher
+
+
+class UpstreamUnusable(Exception):
+    """Settings that give no client; the message names the key and the remedy."""
+
+
+@asynccontextmanager
+async def open_client(config: UpstreamConfig, *, clock: Clock, watcher: FileWatcher) -> AsyncIterator[UpstreamClient]:
+    """The client that the settings describe. Raises `UpstreamUnusable`."""
+    if not config.credentials:
+        raise UpstreamUnusable("upstream.credentials is empty: name the files of the vendor's API id and secret")
+    credentials = _credentials(config.credentials[0], watcher)
+    client = open_upstream(
+        base_url=config.base_url,
+        credentials=credentials,
+        clock=clock,
+        timeout_seconds=config.timeout_seconds,
+        max_connections=config.max_connections,
+        ca_file=config.ca_file,
+        image_encoding=config.image_encoding,
+        no_result=config.no_result,
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            opened = await stack.enter_async_context(client)
+        except OSError:
+            raise UpstreamUnusable(f"upstream.ca_file: {config.ca_file} holds no PEM certificates") from None
+        yield opened
+
+
+def _credentials(config: CredentialConfig, watcher: FileWatcher) -> CredentialSource:
+    origin = CredentialOrigin(
+        config.name, config.api_id_file, config.api_secret_file, config.api_id_env, config.api_secret_env
+    )
+    files = [file for file in (config.api_id_file, config.api_secret_file) if file is not None]
+
+    async def reload() -> None:
+        try:
+            await asyncio.to_thread(credentials.reload)
+        except CredentialError as error:
+            raise FileRejected(files[0], f"is not usable: {error}") from None
+
+    if files:
+        watcher.watch(files, reload, f"upstream credential {config.name}")
+    try:
+        credentials = CredentialSource.open(origin, os.environ)
+    except CredentialError as error:
+        raise UpstreamUnusable(str(error)) from None
+    return credentials
