@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -51,7 +52,12 @@ class SandboxCaller:
         texts = {key: str(value) for key, value in ({"name": name} | fields).items() if value is not None}
         if encoding != "file":
             texts["image_base64"] = base64.b64encode(content).decode()
-        form = aiohttp.FormData(texts, default_to_multipart=encoding != "urlencoded")
+        if encoding == "urlencoded":
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            return await self.post(
+                io.BytesIO(urlencode(texts).encode()), headers=kind, api_id=api_id, api_secret=api_secret
+            )
+        form = aiohttp.FormData(texts, default_to_multipart=True)
         if encoding == "file":
             form.add_field("file", io.BytesIO(content), filename="image", content_type="application/octet-stream")
         return await self.post(form, api_id=api_id, api_secret=api_secret)
