@@ -1,0 +1,51 @@
+"""What the result cache needs of a store: records of bytes by name, and epochs.
+
+Two implementations: `memory.py` for one process, `valkey.py` for many. Neither knows tenants' images, what a record
+means, or which answer serves which request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.cache.epochs import EpochView, Scope
+from gateway.cache.key import CacheKey
+
+
+class StoreOut(Exception):
+    """The store did not answer in time, or refused. Carries no data and never leaves the cache package."""
+
+
+class CacheStore(Protocol):
+    """Records by key. A record may be gone at any time; it is never another key's.
+
+    In an outage `available` is False, and `fetch`, `update` and `purge` raise `StoreOut` at the latest after the store's
+    own time limit; the caller then does without a cache. The store logs its own changes of state.
+    """
+
+    epochs: EpochView
+
+    @property
+    def available(self) -> bool:
+        """Whether answers may be read and kept now: the store answers, and the view of the epochs is fresh."""
+        ...
+
+    def peek(self, key: CacheKey) -> bytes | None:
+        """The record as far as this process holds it; never waits."""
+        ...
+
+    async def fetch(self, key: CacheKey) -> bytes | None:
+        """The record from beyond this process, where there is a beyond; call it when `peek` did not serve."""
+        ...
+
+    async def update(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
+        """Replaces the record by what `change` makes of it: the new record and the seconds that it lives.
+
+        No update of another replica is lost; `change` may be called more than once.
+        """
+        ...
+
+    async def purge(self, scope: Scope) -> int:
+        """Raises the scope's epoch and returns it."""
+        ...
