@@ -9,16 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from gateway.auth.build import open_auth
+from gateway.cache.build import open_cache
 from gateway.cache.flights import Flights
-from gateway.cache.keys import KeyRing
-from gateway.cache.memory import MemoryCacheStore, Records
-from gateway.cache.results import CachePolicy, ResultCache
-from gateway.cache.shared import ValkeyCacheStore
 from gateway.cache.sharing import SharedSearches
-from gateway.cache.valkey import connect
 from gateway.clock import Clock, SystemClock
-from gateway.config import Config
+from gateway.config import Config, ConfigError
 from gateway.config.server import ServerConfig
+from gateway.config.store_access import quota_access
 from gateway.ops.listener import Readiness, serve_ops
 from gateway.quota.build import Quota, build_quota
 from gateway.reload import ConfigReload
@@ -101,8 +98,11 @@ async def open_gateway(
             # Loaded again at the first poll: it may have changed since the caller read it.
             watcher.watch([config_file], reload, "configuration", loaded=False)
         upstream = upstream or await _open_upstream(config, clock, watcher, stack)
-        quota = await _open_quota(config, clock, stack)
-        cache = await _open_cache(config, clock, watcher, stack)
+        try:
+            quota = await _open_quota(config, clock, stack)
+            cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher))
+        except ConfigError as error:
+            raise StartError(str(error)) from None
         flights: Flights[Landed] = Flights()
         search = FaceSearch(
             quota=quota.gate,
@@ -154,62 +154,23 @@ async def open_gateway(
 
 
 async def _open_quota(config: Config, clock: Clock, stack: AsyncExitStack) -> Quota:
-    stores = config.stores
+    access = quota_access(config.stores)
+    try:
+        tls = ssl.create_default_context(cafile=access.ca_file) if access.url.startswith("valkeys:") else None
+    except OSError:
+        raise StartError(f"stores.ca_file: {access.ca_file} holds no PEM certificates") from None
     quota = build_quota(
-        stores.quota,
+        access.url,
         clock=clock,
         on_store_failure=config.quota.on_store_failure,
         expected_replicas=config.quota.expected_replicas,
-        password=_password("stores.quota_password_file", stores.quota_password_file),
-        tls=_authorities(stores.ca_file),
+        username=access.username,
+        password=access.password,
+        tls=tls,
     )
     await quota.start()
     stack.push_async_callback(quota.aclose)
     return quota
-
-
-async def _open_cache(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> ResultCache:
-    stores, settings = config.stores, config.cache
-    ring = KeyRing(None if stores.key_file is None else _sealing_key(stores.key_file))
-    if stores.key_file is not None:
-        key_file = stores.key_file
-        watcher.watch([key_file], lambda: ring.replace(_sealing_key(key_file)), "cache key")
-    store: MemoryCacheStore | ValkeyCacheStore
-    if stores.cache.startswith("memory:"):
-        store = MemoryCacheStore(clock, settings.max_bytes)
-    else:
-        client = connect(stores.cache)
-        stack.push_async_callback(client.aclose)
-        store = ValkeyCacheStore(client, clock, Records(clock, settings.max_bytes))
-        await store.start()
-        stack.push_async_callback(store.aclose)
-    policy = CachePolicy(settings.ttl_seconds, settings.no_match_ttl_seconds, settings.widen == "max_results")
-    return ResultCache(store, ring, clock, policy, base_url=config.upstream.base_url)
-
-
-def _sealing_key(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise FileRejected(file, f"cannot be read ({error.strerror})") from None
-
-
-def _password(key: str, file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        return file.read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise StartError(f"{key}: cannot read {file}") from None
-
-
-def _authorities(file: Path | None) -> ssl.SSLContext | None:
-    if file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=file)
-    except OSError:
-        raise StartError(f"stores.ca_file: {file} holds no PEM certificates") from None
 
 
 async def _open_upstream(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> Upstream:

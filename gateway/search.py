@@ -148,7 +148,7 @@ class FaceSearch:
     ) -> tuple[CacheKey, CachedAnswer | Absent]:
         started = self._clock.monotonic()
         key = self._cache.key(tenant.id, face_set, search.image.content)
-        found: CachedAnswer | Absent = Absent.MISS
+        found: CachedAnswer | Absent = Absent.MISS if self._cache.available() else Absent.OUT
         if cached.reads:
             found = await self._cache.lookup(key, search.parameters, search.cache_control.max_age_seconds)
         record.spent("cache", self._clock.monotonic() - started)

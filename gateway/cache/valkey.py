@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -158,15 +158,17 @@ class Link:
         self.out(Cause.TIMEOUT)
 
 
-def connect(url: str) -> StoreClient:
+def connect(url: str, *, username: str = "", password: str = "", ca_file: Path | None = None) -> StoreClient:
     """A client for `valkey://host:port/0`, `valkeys://` (TLS), or a comma list of hosts: a cluster. Does not connect yet.
 
     It never retries: redis-py's own ten retries would wait for seconds. What it would say of itself on each connection
     is left out, since that is most of what opening one costs.
     """
     scheme, _, rest = url.partition("://")
-    hosts = rest.rpartition("@")[2]
+    tls = scheme in {"valkeys", "rediss"}
     options: dict[str, Any] = {
+        "username": username or None,
+        "password": password or None,
         "socket_timeout": _RECONNECT_SECONDS,
         "socket_connect_timeout": _RECONNECT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
@@ -174,19 +176,20 @@ def connect(url: str) -> StoreClient:
         "driver_info": None,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
-    redis_scheme = "rediss" if scheme in {"valkeys", "rediss"} else "redis"
-    if "," not in hosts:
+    if tls and ca_file is not None:
+        options["ssl_ca_certs"] = str(ca_file)
+    if "," not in rest:
         pool = BlockingConnectionPool.from_url(
-            f"{redis_scheme}://{rest}", max_connections=_MAX_CONNECTIONS, timeout=_RECONNECT_SECONDS, **options
+            f"{'rediss' if tls else 'redis'}://{rest}",
+            max_connections=_MAX_CONNECTIONS,
+            timeout=_RECONNECT_SECONDS,
+            **options,
         )
         return Redis.from_pool(pool)
-    login = urlsplit(f"{redis_scheme}://{rest.split(',')[0]}")
-    nodes = [urlsplit(f"//{host}") for host in hosts.partition("/")[0].split(",")]
+    nodes = [urlsplit(f"//{host}") for host in rest.partition("/")[0].split(",")]
     return RedisCluster(
         startup_nodes=[ClusterNode(node.hostname or "", node.port or _DEFAULT_PORT) for node in nodes],
-        username=unquote(login.username) if login.username else None,
-        password=unquote(login.password) if login.password else None,
-        ssl=redis_scheme == "rediss",
+        ssl=tls,
         max_connections=_MAX_CONNECTIONS,
         **options,
     )

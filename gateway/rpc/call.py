@@ -14,7 +14,7 @@ from gateway.telemetry.record import CallRecord
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Call:
     """The headers of a call and what was found out about it.
 

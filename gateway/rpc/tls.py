@@ -42,8 +42,12 @@ class ServerTls:
     def credentials(self) -> grpc.ServerCredentials:
         """Credentials that follow `reload`. With client authorities, every connection has to show a certificate."""
         return grpc.dynamic_ssl_server_credentials(
-            self._loaded, lambda: self._loaded, require_client_authentication=self._client_ca_file is not None
+            self._current(), self._current, require_client_authentication=self._client_ca_file is not None
         )
+
+    def _current(self) -> grpc.ServerCertificateConfiguration:
+        assert self._loaded is not None, "reload() comes first"
+        return self._loaded
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         key, chain = _read(self._key_file), _read(self._cert_file)

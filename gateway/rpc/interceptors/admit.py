@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 from google.protobuf.message import Message
 
@@ -32,7 +33,7 @@ class Admit:
         self._max_waiting = max(1, max_bytes // MAX_BODY_BYTES)
         self._clock = clock
         self._draining = False
-        self._arriving: dict[int, float] = {}
+        self._arriving: dict[weakref.ref[Call], float] = {}
         self._expected_size = float(MAX_BODY_BYTES)
         self._room = Room(max_bytes)
         self.calls = 0
@@ -55,14 +56,14 @@ class Admit:
             raise GatewayOverloaded(retry_after_seconds=1.0)
         if not self._room.has(int((arriving + 1) * self._expected_size)):
             return False
-        self._arriving[id(call)] = now
+        self._arriving[weakref.ref(call, self._gone)] = now
         return True
 
     def wrap(self, proceed: Handler) -> Handler:
         """Counts the call and its body while `proceed` runs."""
 
         async def admit(call: Call, body: Body, context: Context) -> Message:
-            self._arriving.pop(id(call), None)
+            self._arriving.pop(weakref.ref(call), None)
             if self._draining or self.calls >= self._max_calls:
                 raise GatewayOverloaded(retry_after_seconds=1.0)
             self.calls += 1
@@ -95,8 +96,12 @@ class Admit:
         self._expected_size = max(body.size, self._expected_size * _FORGET)
         return body.size
 
+    def _gone(self, call: weakref.ref[Call]) -> None:
+        """A caller left between headers and body. gRPC tells nobody, but lets go of the handler and with it the call."""
+        self._arriving.pop(call, None)
+
     def _forget_lost(self, now: float) -> None:
-        """gRPC tells nobody when a body never comes, so the oldest headers are looked at with each call."""
+        """A caller that stays and never sends its body: the oldest headers are looked at with each call."""
         while self._arriving:
             oldest = next(iter(self._arriving))
             if now - self._arriving[oldest] < _ARRIVAL_SECONDS:
