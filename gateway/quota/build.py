@@ -1,0 +1,71 @@
+"""Puts the quota capability together from plain settings, for `app.py`."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.quota.gate import OutagePolicy, QuotaGate, nobody
+from gateway.quota.link import ScriptLink, link_to
+from gateway.quota.memory import MemoryQuotaStore
+from gateway.quota.store import STORE_BUDGET_SECONDS
+from gateway.quota.usage import MemoryUsageStore, UsageLedger
+from gateway.quota.usage_valkey import ValkeyUsageStore
+from gateway.quota.valkey import ValkeyQuotaStore
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The gate and the ledger, over one store. `start` before the first call, `aclose` after the last."""
+
+    gate: QuotaGate
+    usage: UsageLedger
+    links: tuple[ScriptLink, ...] = ()
+
+    async def start(self) -> None:
+        """Warms connections and begins to write the ledger; a store that is out does not stop it."""
+        await self.gate.start()
+        await self.usage.start()
+
+    async def aclose(self) -> None:
+        """Writes what is owed to the store and the ledger, and closes the connections. Takes at most 3 s."""
+        await self.usage.aclose()
+        await self.gate.aclose()
+        for link in self.links:
+            link.disconnect()
+
+
+def build_quota(
+    url: str,
+    *,
+    clock: Clock,
+    on_store_failure: str = OutagePolicy.SHARE.value,
+    expected_replicas: int = 1,
+    username: str = "",
+    password: str = "",
+    tls: ssl.SSLContext | None = None,
+    prefix: str = "facegate:quota:",
+    on_outage: Callable[[bool], None] = nobody,
+    budget_seconds: float = STORE_BUDGET_SECONDS,
+) -> Quota:
+    """The quota capability on the store that `url` names (see `link_to`), or on `memory://`. Connects to nothing yet.
+
+    Raises `ValueError` for a URL or policy that cannot be, without repeating the URL.
+    """
+    policy = OutagePolicy(on_store_failure)
+    if url.startswith("memory:"):
+        gate = QuotaGate(MemoryQuotaStore(clock), clock=clock, policy=policy, expected_replicas=expected_replicas)
+        return Quota(gate, UsageLedger(MemoryUsageStore(), clock))
+    # The ledger's reads are long and its batches large: on a connection of its own they delay no admission.
+    link, ledger_link = (link_to(url, username=username, password=password, tls=tls, prefix=prefix) for _ in range(2))
+    gate = QuotaGate(
+        ValkeyQuotaStore(link),
+        clock=clock,
+        policy=policy,
+        expected_replicas=expected_replicas,
+        on_outage=on_outage,
+        budget_seconds=budget_seconds,
+    )
+    return Quota(gate, UsageLedger(ValkeyUsageStore(ledger_link), clock), (ledger_link,))

@@ -1,0 +1,82 @@
+"""What one replica knows of one tenant's state in the shared store, and what it still has to tell it.
+
+Kept by `valkey.py`. Bounded: in a long outage the oldest notices are dropped, and the store's leases and lifetimes do their
+work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gateway.model import Window
+from gateway.quota.store import Count
+
+_BATCH = 200
+_MOST = 20_000
+
+
+class Notices(NamedTuple):
+    """One batch of what is over or goes on: slots to free and to renew, reservations to settle and to refund."""
+
+    freed: list[str]
+    renewed: list[str]
+    settled: list[str]
+    refunded: list[str]
+
+
+class Known:
+    """One tenant. `born` is the mark of the state that was last seen, "" before the first answer."""
+
+    __slots__ = ("born", "freed", "held", "refunded", "renewed", "seen", "settled")
+
+    def __init__(self) -> None:
+        self.born = ""
+        self.held: dict[str, None] = {}
+        self.seen: dict[Window, Count] = {}
+        self.freed: list[str] = []
+        self.renewed: list[str] = []
+        self.settled: list[str] = []
+        self.refunded: list[str] = []
+
+    def saw(self, counts: Mapping[Window, Count]) -> None:
+        """Keeps the highest count of each window, to say it again to a store that forgot."""
+        for window, count in counts.items():
+            before = self.seen.get(window)
+            if before is None or (count.end_us, count.used) > (before.end_us, before.used):
+                self.seen[window] = count
+
+    def release(self, call: str) -> None:
+        """The slot is to be freed; a renewal that waits must not bring it back."""
+        self.held.pop(call, None)
+        if call in self.renewed:
+            self.renewed.remove(call)
+        self.freed.append(call)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.freed or self.renewed or self.settled or self.refunded)
+
+    def take_freed(self) -> list[str]:
+        """Slots to free, for a question to carry along."""
+        if not self.freed:
+            return []
+        taken, self.freed = self.freed[:_BATCH], self.freed[_BATCH:]
+        return taken
+
+    def take(self) -> Notices:
+        """The next batch of everything."""
+        notices = Notices(self.take_freed(), self.renewed[:_BATCH], self.settled[:_BATCH], self.refunded[:_BATCH])
+        del self.renewed[:_BATCH], self.settled[:_BATCH], self.refunded[:_BATCH]
+        return notices
+
+    def put_back(self, notices: Notices) -> None:
+        """What could not be told is told again; saying a thing twice does no harm.
+
+        A settlement is not worth it: its record in the store ends by itself.
+        """
+        self.freed = (notices.freed + self.freed)[-_MOST:]
+        self.renewed = [call for call in notices.renewed if call in self.held] + self.renewed
+        self.refunded = (notices.refunded + self.refunded)[-_MOST:]
+        del self.settled[:-_MOST]

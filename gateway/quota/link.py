@@ -1,0 +1,135 @@
+"""Runs Lua scripts on a Valkey or Redis server or cluster, each an atomic step on one tenant's keys.
+
+Between the stores (`valkey.py`, `usage_valkey.py`) and the connections. EVALSHA, and EVAL where the server does not know
+the script. A script's first argument comes back as the first element of its answer, so that no reply is ever taken for
+another's. Knows nothing of what the scripts do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+from urllib.parse import urlsplit
+
+import hiredis
+
+from gateway.quota.lane import Address, Lane, Lost, pack
+from gateway.quota.nodes import ClusterNodes, Nodes, SingleNode
+from gateway.quota.store import OutageCause, StoreUnavailable
+
+Word = str | int
+
+_ASKING = pack("ASKING")
+_HOPS = 4
+_AGAIN_SECONDS = 0.005
+
+
+class Script:
+    """A Lua file of this package, with what all of them begin with."""
+
+    def __init__(self, name: str) -> None:
+        files = resources.files("gateway.quota")
+        self.text = "\n".join((files / part).read_text(encoding="utf-8") for part in ("prelude.lua", f"{name}.lua"))
+        self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324 - the name that the server gives scripts
+
+
+class ScriptLink:
+    """Scripts on the servers behind one URL. `prefix` begins every key; a tenant's keys share a hash tag."""
+
+    def __init__(self, nodes: Nodes, *, prefix: str) -> None:
+        self._nodes = nodes
+        self._prefix = prefix
+
+    def key(self, tenant: str, name: str) -> str:
+        """The key `name` of a tenant."""
+        return f"{self._prefix}{{{tenant}}}:{name}"
+
+    async def run(self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], budget: float) -> Any:
+        """The script's answer, within `budget` seconds. `words[0]` must be unique to the question.
+
+        A command that was on a connection when it broke is sent again on a new one, if time is left: so every script
+        must be idempotent by its ids.
+        """
+        loop = asyncio.get_running_loop()
+        due = loop.time() + budget
+        echo = str(words[0]).encode()
+        command = pack("EVALSHA", script.sha, len(keys), *keys, *words)
+        lane = await self._nodes.lane(tenant.encode(), due)
+        asking: bytes | None = None
+        for hop in range(1, _HOPS + 1):
+            try:
+                reply = await lane.call(command, due, echo=echo, asking=asking)
+            except Lost:
+                if due - loop.time() < _AGAIN_SECONDS or hop == _HOPS:
+                    raise
+                continue
+            if not isinstance(reply, hiredis.ReplyError):
+                return reply
+            kind, *rest = str(reply).split(" ")
+            if kind == "NOSCRIPT":
+                command = pack("EVAL", script.text, len(keys), *keys, *words)
+            elif kind in {"MOVED", "ASK"} and rest:
+                lane, asking = self._redirected(kind, rest[-1])
+            else:
+                break
+        raise StoreUnavailable(OutageCause.REFUSED)
+
+    def _redirected(self, kind: str, place: str) -> tuple[Lane, bytes | None]:
+        if kind == "ASK":
+            return self._nodes.lane_at(place), _ASKING
+        self._nodes.moved()
+        return self._nodes.lane_at(place), None
+
+    async def warm(self, tenant: str, budget: float) -> None:
+        """Connects to the server that holds a tenant's keys."""
+        due = asyncio.get_running_loop().time() + budget
+        lane = await self._nodes.lane(tenant.encode(), due)
+        if isinstance(await lane.call(pack("PING"), due), Exception):
+            raise StoreUnavailable(OutageCause.REFUSED)
+
+    def disconnect(self) -> None:
+        """Gives every connection up; the next command makes new ones."""
+        self._nodes.disconnect()
+
+
+def link_to(
+    url: str,
+    *,
+    username: str = "",
+    password: str = "",
+    tls: ssl.SSLContext | None = None,
+    prefix: str = "facegate:quota:",
+) -> ScriptLink:
+    """The link that a URL of the configuration names.
+
+    `valkey://host:6379/0`, `valkeys://` for TLS (`tls`, or the machine's trusted authorities), `redis://` and `rediss://`
+    likewise; several hosts with commas between them are a cluster's. Raises `ValueError` with what is wrong, never the
+    URL: a password in it would be printed.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"valkey", "valkeys", "redis", "rediss"}:
+        raise ValueError("a quota store is memory://, valkey://host:port/database or valkeys://...")
+    if "@" in parts.netloc:
+        raise ValueError("a store's URL carries no user and no password: give them by file or environment")
+    path = parts.path.strip("/")
+    if path and not path.isdigit():
+        raise ValueError("the path of a store's URL is the number of its database")
+    context = (tls or ssl.create_default_context()) if parts.scheme.endswith("s") else None
+    places = [_place(text) for text in parts.netloc.split(",")]
+    seeds = [Address(host, port, int(path or 0), username, password, context) for host, port in places]
+    if len(seeds) == 1:
+        return ScriptLink(SingleNode(seeds[0]), prefix=prefix)
+    if int(path or 0):
+        raise ValueError("a cluster has database 0 alone")
+    return ScriptLink(ClusterNodes(seeds), prefix=prefix)
+
+
+def _place(text: str) -> tuple[str, int]:
+    place = urlsplit(f"//{text}")
+    if not place.hostname:
+        raise ValueError("a store's URL names a host, or several with commas between them")
+    return place.hostname, place.port or 6379

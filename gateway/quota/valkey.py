@@ -1,0 +1,291 @@
+"""The quota store that replicas share: Valkey 9, Redis 7, or a cluster of either.
+
+Stands behind `QuotaGate` where `stores.quota` is a `valkey://` URL. Each question is one Lua script, hence atomic, timed by
+the server. What a replica frees, settles and refunds rides along with its next question or goes within 5 ms; what it
+holds is renewed. It remembers the birth mark of each tenant's state: a state with another mark lost its memory, and is
+told what this replica knows before it is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.model import Limits, Window
+from gateway.quota.gcra import flow_of, remaining
+from gateway.quota.known import Known, Notices
+from gateway.quota.link import Script, ScriptLink, Word
+from gateway.quota.store import (
+    SLOT_LEASE_US,
+    Admitted,
+    Charge,
+    Count,
+    OutageCause,
+    Reserved,
+    Snapshot,
+    StoreUnavailable,
+)
+from gateway.quota.windows import LIMIT_IDS
+
+_FLUSH_SECONDS = 0.005
+_AGAIN_SECONDS = 0.25
+_RENEW_SECONDS = SLOT_LEASE_US / 3 / 1_000_000
+_BACKGROUND_BUDGET_SECONDS = 0.25
+_RECORD_MS = 86_400_000
+"""An open reservation's record, and a refund's: longer than any outage after which it may be told again."""
+
+_CHARGES_A_SCRIPT = 200
+_ASKS = 3
+
+_ADMIT, _RESERVE, _LOOK = Script("admit"), Script("reserve"), Script("look")
+_FINISH, _CHARGE, _RESTATE = Script("finish"), Script("charge"), Script("restate")
+
+
+class ValkeyQuotaStore:
+    """A `QuotaStore` on Valkey. `time_us` takes the place of the server's clock in tests."""
+
+    def __init__(self, link: ScriptLink, *, time_us: Callable[[], int] | None = None) -> None:
+        self._link = link
+        self._time_us = time_us
+        self._tenants: dict[str, Known] = {}
+        self._mark = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        self._unflushed: dict[str, Known] = {}
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    def _known(self, tenant: str) -> Known:
+        known = self._tenants.get(tenant)
+        if known is None:
+            known = self._tenants[tenant] = Known()
+        return known
+
+    def _now(self) -> Word:
+        return "" if self._time_us is None else self._time_us()
+
+    def _fresh(self) -> str:
+        return f"{self._mark}{next(self._numbers):x}"
+
+    async def start(self) -> None:
+        """See `QuotaStore.start`. Held slots are renewed from now on, whether the store is there yet or not."""
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew_always())
+        await self._link.warm("", _BACKGROUND_BUDGET_SECONDS)
+
+    async def admit(self, tenant: str, limits: Limits, call: str, budget_seconds: float) -> Admitted:
+        """See `QuotaStore.admit`."""
+        known = self._known(tenant)
+        flow = flow_of(limits.rate) if limits.rate is not None else None
+        drain, capacity = flow if flow is not None else (0, 0)
+        concurrency = -1 if limits.concurrency is None else limits.concurrency
+        keys = [self._link.key(tenant, name) for name in ("state", "slots", f"call:{call}")]
+        freed = known.take_freed()
+        loop = asyncio.get_running_loop()
+        due = loop.time() + budget_seconds
+        try:
+            for _ in range(_ASKS):
+                words = [
+                    call,
+                    self._now(),
+                    known.born,
+                    self._fresh(),
+                    drain,
+                    capacity,
+                    concurrency,
+                    SLOT_LEASE_US,
+                    *freed,
+                ]
+                reply = await self._ask(_ADMIT, tenant, keys, words, due)
+                if reply[1] != b"lost":
+                    break
+                await self._restate(tenant, known, due)
+            else:
+                raise StoreUnavailable(OutageCause.REFUSED)
+        except BaseException:
+            known.put_back(Notices(freed, [], [], []))
+            raise
+        _, verdict, born, wait, level = reply
+        known.born = born.decode()
+        left = None if flow is None else remaining(level, flow)
+        spent = loop.time() - due + budget_seconds
+        if verdict == b"ok":
+            if concurrency >= 0:
+                known.held[call] = None
+            return Admitted("", 0, left, spent)
+        return Admitted(verdict.decode(), wait, left, spent)
+
+    async def reserve(self, tenant: str, limits: Limits, reservation: str, budget_seconds: float) -> Reserved:
+        """See `QuotaStore.reserve`."""
+        known = self._known(tenant)
+        windows = limits.upstream_calls
+        pairs = [word for window, limit in windows.items() for word in (window.value, limit)]
+        keys = [self._link.key(tenant, "state"), self._record(tenant, reservation)]
+        due = asyncio.get_running_loop().time() + budget_seconds
+        for _ in range(_ASKS):
+            words = [reservation, self._now(), known.born, self._fresh(), _RECORD_MS, *pairs]
+            reply = await self._ask(_RESERVE, tenant, keys, words, due)
+            if reply[1] != b"lost":
+                break
+            await self._restate(tenant, known, due)
+        else:
+            raise StoreUnavailable(OutageCause.REFUSED)
+        _, verdict, born, wait, now, *numbers = reply
+        known.born = born.decode()
+        counts = tuple(map(Count, numbers[::2], numbers[1::2]))
+        known.saw(dict(zip(windows, counts, strict=True)))
+        left = min(
+            (max(0, limit - one.used) for limit, one in zip(windows.values(), counts, strict=True)), default=None
+        )
+        refused = "" if verdict == b"ok" else LIMIT_IDS[Window(verdict.decode())]
+        return Reserved(refused, wait, left, now, counts)
+
+    async def look(self, tenant: str, limits: Limits, budget_seconds: float) -> Snapshot:
+        """See `QuotaStore.look`. What waits to be told is told first, so that the answer is right to the moment."""
+        known = self._known(tenant)
+        due = asyncio.get_running_loop().time() + budget_seconds
+        while known.waiting:
+            await self._tell(tenant, known, budget_seconds)
+        drain = flow_of(limits.rate).drain if limits.rate is not None else 0
+        keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
+        names = [window.value for window in limits.upstream_calls]
+        _, now, level, slots, *numbers = await self._ask(
+            _LOOK, tenant, keys, [self._fresh(), self._now(), drain, *names], due
+        )
+        counts = dict(zip(limits.upstream_calls, map(Count, numbers[::2], numbers[1::2]), strict=True))
+        known.saw(counts)
+        return Snapshot(now, level, slots, counts)
+
+    def hold(self, tenant: str, call: str) -> None:
+        """See `QuotaStore.hold`."""
+        known = self._known(tenant)
+        known.held[call] = None
+        known.renewed.append(call)
+        self._flush_soon(tenant, known)
+
+    def release(self, tenant: str, call: str) -> None:
+        """See `QuotaStore.release`."""
+        known = self._known(tenant)
+        known.release(call)
+        self._flush_soon(tenant, known)
+
+    def settle(self, tenant: str, reservation: str) -> None:
+        """See `QuotaStore.settle`."""
+        known = self._known(tenant)
+        known.settled.append(reservation)
+        self._flush_soon(tenant, known)
+
+    def refund(self, tenant: str, reservation: str) -> None:
+        """See `QuotaStore.refund`."""
+        known = self._known(tenant)
+        known.refunded.append(reservation)
+        self._flush_soon(tenant, known)
+
+    async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
+        """See `QuotaStore.charge`."""
+        due = asyncio.get_running_loop().time() + budget_seconds
+        for start in range(0, len(charges), _CHARGES_A_SCRIPT):
+            batch = charges[start : start + _CHARGES_A_SCRIPT]
+            keys = [self._link.key(tenant, "state"), *(self._record(tenant, one.reservation) for one in batch)]
+            ends = [" ".join(f"{window.value} {end}" for window, end in one.ends.items()) for one in batch]
+            await self._ask(_CHARGE, tenant, keys, [self._fresh(), self._now(), _RECORD_MS, *ends], due)
+
+    async def recover(self, budget_seconds: float) -> None:
+        """See `QuotaStore.recover`. A write for every tenant: a store that only reads is not back."""
+        self._link.disconnect()
+        if not self._tenants:
+            await self._link.warm("", budget_seconds)
+        for tenant, known in list(self._tenants.items()):
+            await self._restate(tenant, known, asyncio.get_running_loop().time() + budget_seconds)
+
+    async def aclose(self) -> None:
+        """See `QuotaStore.aclose`."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        tasks = [task for task in (self._renewing, self._flushing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError, StoreUnavailable):
+            async with asyncio.timeout(1.0):
+                await self._flush()
+        self._link.disconnect()
+
+    async def _ask(
+        self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float
+    ) -> list[Any]:
+        budget = due - asyncio.get_running_loop().time()
+        reply: list[Any] = await self._link.run(script, tenant, keys, words, budget)
+        return reply
+
+    def _record(self, tenant: str, reservation: str) -> str:
+        return self._link.key(tenant, f"reservation:{reservation}")
+
+    async def _restate(self, tenant: str, known: Known, due: float) -> None:
+        """Says the slots held and the highest counts seen to a state that may have lost them."""
+        keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
+        counts = [word for window, one in known.seen.items() for word in (window.value, one.used, one.end_us)]
+        words = [
+            self._fresh(),
+            self._now(),
+            known.born,
+            self._fresh(),
+            SLOT_LEASE_US,
+            len(known.seen),
+            *counts,
+            *known.held,
+        ]
+        reply = await self._ask(_RESTATE, tenant, keys, words, due)
+        known.born = reply[1].decode()
+
+    def _flush_soon(self, tenant: str, known: Known, seconds: float = _FLUSH_SECONDS) -> None:
+        self._unflushed[tenant] = known
+        if self._flush_timer is None and self._flushing is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(seconds, self._start_flush)
+
+    def _start_flush(self) -> None:
+        self._flush_timer = None
+        self._flushing = asyncio.create_task(self._flush())
+        self._flushing.add_done_callback(self._flushed)
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        self._flushing = None
+        failed = not task.cancelled() and isinstance(task.exception(), StoreUnavailable)
+        if self._unflushed and not task.cancelled():
+            self._flush_soon(*next(iter(self._unflushed.items())), _AGAIN_SECONDS if failed else _FLUSH_SECONDS)
+
+    async def _flush(self) -> None:
+        """Tells the store all that waits. Raises `StoreUnavailable` with the rest untold."""
+        while self._unflushed:
+            tenant, known = next(iter(self._unflushed.items()))
+            while known.waiting:
+                await self._tell(tenant, known, _BACKGROUND_BUDGET_SECONDS)
+            self._unflushed.pop(tenant, None)
+
+    async def _tell(self, tenant: str, known: Known, budget_seconds: float) -> None:
+        notices = known.take()
+        keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
+        keys += [self._record(tenant, one) for one in (*notices.settled, *notices.refunded)]
+        counts = (len(notices.freed), len(notices.settled))
+        words = [self._fresh(), self._now(), SLOT_LEASE_US, _RECORD_MS, *counts, *notices.freed, *notices.renewed]
+        try:
+            await self._link.run(_FINISH, tenant, keys, words, budget_seconds)
+        except BaseException:
+            known.put_back(notices)
+            raise
+
+    def renew(self) -> None:
+        """Extends the leases of calls that are still in flight; told with the next flush."""
+        for tenant, known in self._tenants.items():
+            known.renewed = list(known.held)
+            if known.renewed:
+                self._flush_soon(tenant, known)
+
+    async def _renew_always(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            self.renew()
