@@ -110,13 +110,14 @@ generate: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Write what is generated: stu
 	@touch $(INTO)/generated/python/facegate/py.typed
 	@$(BIN)/buf build -o $(INTO)/generated/facegate.binpb
 	@$(BIN)/python -m gateway.config.docs $(INTO)/docs
+	@$(BIN)/python -m gateway.rpc.errors_page $(INTO)/docs
 
 .PHONY: verify-generated
 verify-generated: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Check that what is generated is up to date
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(MAKE) generate INTO="$$fresh"; \
 	diff -r -x __pycache__ generated "$$fresh/generated" && \
-	(cd "$$fresh" && find docs -type f) | while read -r page; do diff "$$page" "$$fresh/$$page"; done || { \
+	(cd "$$fresh" && find docs -type f) | while read -r page; do diff "$$page" "$$fresh/$$page" || exit 1; done || { \
 	  echo "generated files are out of date: run 'make generate' and commit the result" >&2; exit 1; }
 	@echo "generated files are up to date"
 

@@ -28,7 +28,10 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # A second server on the same port has to fail, not share it in silence.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+    # Further calls of a connection wait at the caller. With gRPC's overload protection they are refused without any
+    # reason instead, see docs/adr/0006.
     ("grpc.max_concurrent_streams", 64),
+    ("grpc.http.overload_protection", 0),
     # Between a soft and a hard limit refusal is random, so they are one.
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),

@@ -83,7 +83,11 @@ class Dispatcher(grpc.GenericRpcHandler):
         if route is None:
             return self._refuse(call, MethodNotImplemented())
         try:
-            ready = all(guard.on_headers(call) for guard in self._guards)
+            ready = True
+            for guard in self._guards:
+                if not guard.on_headers(call):
+                    ready = False
+                    break
         except Exception as error:  # noqa: BLE001 - whatever it is, the chain of refusals answers it
             return self._refuse(call, error)
 

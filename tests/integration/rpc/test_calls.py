@@ -226,3 +226,13 @@ async def test_bodies_beyond_the_limit_wait_unread_and_none_fails() -> None:
         assert upstream.in_flight == 1
         upstream.hold.set()
         await asyncio.gather(first, second)
+
+
+async def test_a_burst_on_one_connection_waits_and_is_served(
+    stub: FaceSearchServiceAsyncStub, upstream: FakeUpstream
+) -> None:
+    """Calls beyond the streams of a connection queue at the caller: none is refused without a reason."""
+    for _ in range(3):
+        answers = await asyncio.gather(*(stub.SearchFace(REQUEST) for _ in range(250)))
+        assert all(answer.matches for answer in answers)
+    assert len(upstream.queries) == 750

@@ -15,7 +15,7 @@ def a_call() -> Call:
 
 
 def test_headers_without_a_body_count_until_they_are_forgotten() -> None:
-    """gRPC tells nobody when a caller goes between headers and body: its place comes back after ten seconds."""
+    """A caller that stays and never sends its body gives its place back after ten seconds."""
     clock = ManualClock()
     admit = Admit(2, 100 * MAX_BODY_BYTES, clock)
     lost = [a_call(), a_call()]
@@ -24,6 +24,13 @@ def test_headers_without_a_body_count_until_they_are_forgotten() -> None:
         admit.on_headers(a_call())
     clock.advance(10.0)
     assert admit.on_headers(a_call())
+
+
+def test_a_caller_that_goes_before_its_body_came_gives_its_place_back_at_once() -> None:
+    """gRPC tells nobody, but lets go of the call: else a few resets a second would keep everybody out."""
+    admit = Admit(2, 100 * MAX_BODY_BYTES, ManualClock())
+    for _ in range(10):
+        assert admit.on_headers(a_call())
 
 
 def test_a_body_waits_unread_when_it_might_not_fit() -> None:
