@@ -119,7 +119,8 @@ async def open_gateway(
             AnswerErrors(clock),  # nothing raised further in gets past here as it is
         )
         guards = (
-            Authenticate(auth.authenticator, clock),  # a stranger costs nothing more
+            # A stranger costs nothing more.
+            Authenticate(auth.authenticator, clock, certificates=config.server.tls.client_ca_file is not None),
             RefuseEarly(quota.gate, quota.usage, clock),  # nor does a tenant that is over its rate
             admit,  # only calls that may go on take a place; bodies are read from here on
         )

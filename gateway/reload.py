@@ -22,24 +22,28 @@ class ConfigReload:
     """Loads `file` again and swaps the tenants in one step; a file that cannot be loaded changes nothing."""
 
     def __init__(self, file: Path, config: Config, authenticator: Authenticator) -> None:
+        """`config` is what the gateway started with."""
         self._file = file
+        self._started = config
         self._authenticator = authenticator
-        self.config = config
 
     async def __call__(self) -> None:
         """Raises `FileRejected` with the first problem of a file that is no good configuration."""
         try:
-            config = await asyncio.to_thread(load_config, self._file)
+            # The files that it names have watches of their own: a bad certificate must not keep a revoked token alive.
+            config = await asyncio.to_thread(load_config, self._file, check=False)
         except ConfigError as error:
             more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
             raise FileRejected(self._file, f"is not usable: {error.problems[0]}{more}") from None
-        self._authenticator.replace_tenants(tenants_of(config))
         waiting = sorted(
             section
             for section in Config.model_fields
-            if section != "tenants" and getattr(config, section) != getattr(self.config, section)
+            if section != "tenants" and getattr(config, section) != getattr(self._started, section)
         )
         if waiting:
             log.warning("config.restart_needed", sections=waiting)
-        self.config = config
+        if self._started.auth.anonymous_tenant is None:
+            # Whether strangers may call depends on the listener, and that is the one of the start.
+            config = config.model_copy(update={"auth": self._started.auth})
+        self._authenticator.replace_tenants(tenants_of(config))
         log.info("config.tenants_replaced", tenants=len(config.tenants), config_version=config.version)

@@ -61,11 +61,25 @@ def _explain(config: Config) -> Iterator[str]:
     yield f"searches at {config.upstream.base_url} with {len(config.upstream.credentials)} credential(s)"
     if not config.tenants:
         yield "no tenants: every call will be refused"
+    if server.tls.client_ca_file:
+        yield "takes connections with a client certificate only, beside whatever else a caller shows"
     for tenant in config.tenants:
         yield f"tenant {tenant.id} ({tenant.role})"
         yield f"  proves itself by  {'; '.join(_ways(config, tenant)) or 'nothing: nobody can call as this tenant'}"
+        yield f"  may call          {', '.join(_methods(tenant))}"
         yield f"  face sets         {', '.join(tenant.face_sets) or 'none: every search will be refused'}"
         yield f"  limits            {', '.join(_limits(tenant)) or 'none'}"
+
+
+def _methods(tenant: TenantConfig) -> Iterator[str]:
+    """The RPCs of the tenant's role, by the tables that the gateway itself goes by."""
+    from gateway.auth.authorizer import PERMISSIONS
+    from gateway.model import Role
+    from gateway.rpc.policy import POLICY
+
+    for path, permission in POLICY.items():
+        if permission in PERMISSIONS[Role(tenant.role)]:
+            yield path.rpartition("/")[2]
 
 
 def _ways(config: Config, tenant: TenantConfig) -> Iterator[str]:
@@ -74,9 +88,11 @@ def _ways(config: Config, tenant: TenantConfig) -> Iterator[str]:
     tokens = sum(p.token_sha256 is not None for p in tenant.principals)
     if tokens:
         yield f"{tokens} static token(s)"
+    audiences = {issuer.issuer: issuer.audience for issuer in config.auth.jwt_issuers}
     for principal in tenant.principals:
         if principal.jwt_issuer is not None:
-            yield f"JWT of {principal.jwt_issuer} for {principal.jwt_subject}"
+            audience = audiences[principal.jwt_issuer]
+            yield f"JWT of {principal.jwt_issuer} for {principal.jwt_subject} (audience {audience})"
         if principal.spiffe_id is not None:
             unusable = "" if config.server.tls.client_ca_file else " (unusable until server.tls.client_ca_file is set)"
             yield f"certificate of {principal.spiffe_id}{unusable}"

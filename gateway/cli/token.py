@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import secrets
-
 import click
 
 from gateway.cli.failure import Failure
-
-PREFIX = "fg_"
-"""Lets people and secret scanners recognise a token."""
 
 _EXAMPLES = """\b
 Example:
@@ -30,6 +23,7 @@ def new(tenant: str) -> None:
 
     The gateway keeps its SHA-256 alone; whoever has the token calls as TENANT.
     """
+    from gateway.auth.tokens import new_token, token_digest
     from gateway.config.values import TENANT_ID
 
     if not TENANT_ID.fullmatch(tenant):
@@ -38,14 +32,4 @@ def new(tenant: str) -> None:
     click.echo("# The token. It is shown this once: put it where the caller's secrets are kept.")
     click.echo(token)
     click.echo("\n# For the gateway's configuration:")
-    click.echo(f"tenants:\n  - id: {tenant}\n    principals:\n      - {{token_sha256: {token_sha256(token)}}}")
-
-
-def new_token() -> str:
-    """A fresh token: the prefix and 256 random bits as base64url without padding."""
-    return PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
-
-
-def token_sha256(token: str) -> str:
-    """The digest that the configuration holds: SHA-256 of the whole token, prefix included, as hex."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    click.echo(f"tenants:\n  - id: {tenant}\n    principals:\n      - {{token_sha256: {token_digest(token).hex()}}}")

@@ -16,10 +16,15 @@ from tests.support.command import facegate
 
 GOOD = """
 upstream: {credentials: [{name: primary, api_id_env: ID, api_secret_env: SECRET}]}
-auth: {anonymous_tenant: kyc}
+auth:
+  anonymous_tenant: kyc
+  jwt_issuers: [{issuer: 'https://issuer.example', audience: facegate, jwks_url: 'https://issuer.example/keys'}]
 tenants:
   - id: kyc
-    principals: [{token_sha256: %s}, {spiffe_id: spiffe://corp.example/api}]
+    principals:
+      - {token_sha256: %s}
+      - {spiffe_id: spiffe://corp.example/api}
+      - {jwt_issuer: 'https://issuer.example', jwt_subject: api}
     face_sets: {employees: employees-prod}
     limits: {rate: {per_second: 50}, upstream_calls: {per_day: 1000}}
   - {id: ops, role: operator}
@@ -73,13 +78,17 @@ async def test_config_check_tells_every_problem(tmp_path: Path) -> None:
 
 
 async def test_config_check_says_what_each_tenant_may_do(tmp_path: Path) -> None:
-    """Face sets, limits and the ways to prove oneself; never a secret or the upstream's names."""
+    """Methods, face sets, limits and the ways to prove oneself; never a secret or the upstream's names."""
     file = tmp_path / "facegate.yaml"
     file.write_text(GOOD)
     result = await facegate("config", "check", str(file), environ=SECRETS)
     assert result.status == 0
     assert result.err == ""
-    assert "tenant kyc (caller)" in result.out
+    kyc, ops = result.out.split("tenant ")[1:]
+    assert kyc.startswith("kyc (caller)")
+    assert "may call          SearchFace, BulkSearchFaces, GetQuota, GetUsage\n" in kyc
+    assert "GetUsage, PurgeCache, ListTenantUsage, GetStatus\n" in ops
+    assert "JWT of https://issuer.example for api (audience facegate)" in kyc
     assert "no credentials at all (this machine only); 1 static token(s)" in result.out
     assert "spiffe://corp.example/api (unusable until server.tls.client_ca_file is set)" in result.out
     assert "employees" in result.out
@@ -99,9 +108,9 @@ async def test_config_schema_is_json() -> None:
 async def test_a_new_token_fits_the_configuration() -> None:
     """The digest is that of the token, the snippet is a configuration, and no two tokens are alike."""
     results = [await facegate("token", "new", "kyc") for _ in range(2)]
-    tokens = [line for result in results for line in result.out.splitlines() if line.startswith("fg_")]
+    tokens = [line for result in results for line in result.out.splitlines() if line.startswith("facegate_")]
     assert len(set(tokens)) == 2
-    assert all(len(token) == len("fg_") + 43 for token in tokens)
+    assert all(len(token) == len("facegate_") + 43 for token in tokens)
     snippet = results[0].out.partition("# For the gateway's configuration:\n")[2]
     config = parse_config(snippet)
     assert config.tenants[0].id == "kyc"

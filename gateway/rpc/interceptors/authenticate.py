@@ -15,13 +15,15 @@ from gateway.rpc.policy import POLICY
 class Authenticate:
     """Before everything that costs, so that a stranger costs nothing."""
 
-    def __init__(self, authenticator: Authenticator, clock: Clock) -> None:
+    def __init__(self, authenticator: Authenticator, clock: Clock, *, certificates: bool) -> None:
+        """`certificates`: whether callers show them on this listener."""
         self._authenticator = authenticator
         self._clock = clock
+        self._certificates = certificates
 
     def on_headers(self, call: Call) -> bool:
         """False if headers do not tell: a certificate has to be looked at, or keys have to be fetched."""
-        if self._authenticator.needs_peer:
+        if self._certificates and self._authenticator.needs_peer:
             return False
         started = self._clock.monotonic()
         # Almost every credential is decided without waiting: then this first step is the whole coroutine.

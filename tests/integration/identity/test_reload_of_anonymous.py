@@ -1,0 +1,56 @@
+"""A changed configuration file never opens a public listener to callers without credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.build import tenants_of
+from gateway.auth.tokens import new_token
+from gateway.config import Config, parse_config
+from gateway.errors import CredentialsInvalid
+from gateway.reload import ConfigReload
+from tests.support.callers import holder_of, tenant
+
+TOKEN = new_token()
+KYC = tenant("kyc", holder_of(TOKEN))
+PUBLIC = {"server": {"listen": "0.0.0.0:50051", "insecure": True}}
+LOCAL = {"server": {"listen": "127.0.0.1:50051"}, "auth": {"anonymous_tenant": "kyc"}}
+
+
+def config_of(folder: Path, settings: dict[str, Any]) -> tuple[Path, Config]:
+    """Writes the file; the configuration in it."""
+    for name in ("id", "secret"):
+        (folder / name).write_text(name)
+    credential = {"name": "primary", "api_id_file": str(folder / "id"), "api_secret_file": str(folder / "secret")}
+    text = yaml.safe_dump(settings | {"upstream": {"credentials": [credential]}, "tenants": [KYC]})
+    file = folder / "facegate.yaml"
+    file.write_text(text)
+    return file, parse_config(text)
+
+
+async def test_an_anonymous_tenant_needs_a_restart(tmp_path: Path) -> None:
+    """The file's listener is loopback, so the file is good; but the one that serves is still the public one."""
+    _, public = config_of(tmp_path, PUBLIC)
+    authenticator = Authenticator(tenants_of(public))
+    file, _ = config_of(tmp_path, LOCAL)
+    await ConfigReload(file, public, authenticator)()
+
+    assert (await authenticator.authenticate((f"Bearer {TOKEN}",), None)).tenant.id == "kyc"
+    with pytest.raises(CredentialsInvalid):
+        await authenticator.authenticate((), None)
+
+
+async def test_taking_the_anonymous_tenant_away_counts_at_once(tmp_path: Path) -> None:
+    """That closes a door, which must not wait for a restart."""
+    _, local = config_of(tmp_path, LOCAL)
+    authenticator = Authenticator(tenants_of(local))
+    assert (await authenticator.authenticate((), None)).tenant.id == "kyc"
+    file, _ = config_of(tmp_path, {"server": LOCAL["server"]})
+    await ConfigReload(file, local, authenticator)()
+    with pytest.raises(CredentialsInvalid):
+        await authenticator.authenticate((), None)
