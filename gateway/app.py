@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,6 +18,7 @@ from gateway.config import Config, ConfigError
 from gateway.config.server import ServerConfig
 from gateway.config.store_access import quota_access
 from gateway.ops.listener import Readiness, serve_ops
+from gateway.ops.status import StatusReport
 from gateway.quota.build import Quota, build_quota
 from gateway.reload import ConfigReload
 from gateway.rpc.admin import AdminService
@@ -27,12 +29,16 @@ from gateway.rpc.interceptors.answer_errors import AnswerErrors
 from gateway.rpc.interceptors.authenticate import Authenticate
 from gateway.rpc.interceptors.observe import Observe
 from gateway.rpc.interceptors.refuse_early import RefuseEarly
+from gateway.rpc.policy import POLICY
 from gateway.rpc.service import FaceSearchService
 from gateway.rpc.services import SERVICE_NAMES, SERVICES
 from gateway.rpc.tls import BadTlsMaterial, ServerTls
 from gateway.search import FaceSearch, Landed
 from gateway.server import CannotListen, GrpcServer
-from gateway.telemetry.calls import CallLog
+from gateway.telemetry import audit
+from gateway.telemetry.observed import FileState, Observed
+from gateway.telemetry.setup import Telemetry, open_telemetry
+from gateway.telemetry.upstream import MeasuredUpstream
 from gateway.upstream.build import UpstreamUnusable, open_client
 from gateway.upstream.port import Upstream
 from gateway.watcher import FileRejected, FileWatcher
@@ -90,11 +96,20 @@ async def open_gateway(
     `config_file` is watched for changes; `clock`, `upstream` and `watcher` stand in for the real ones in tests.
     """
     clock = clock or SystemClock()
-    watcher = watcher or FileWatcher(clock=clock)
+    watcher = watcher or FileWatcher(clock=clock, listener=lambda state: audit.files_loaded(state.name, state.problem))
     async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(
+            open_telemetry(
+                config.telemetry,
+                methods=POLICY.keys(),
+                tenants=[tenant.id for tenant in config.tenants],
+                clock=clock,
+                environ=os.environ,
+            )
+        )
         auth = await stack.enter_async_context(open_auth(config, clock=clock, watcher=watcher))
         if config_file is not None:
-            reload = ConfigReload(config_file, config, auth.authenticator)
+            reload = ConfigReload(config_file, config, auth.authenticator, telemetry.metrics.know_tenants)
             # Loaded again at the first poll: it may have changed since the caller read it.
             watcher.watch([config_file], reload, "configuration", loaded=False)
         upstream = upstream or await _open_upstream(config, clock, watcher, stack)
@@ -103,6 +118,7 @@ async def open_gateway(
             cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher))
         except ConfigError as error:
             raise StartError(str(error)) from None
+        upstream = MeasuredUpstream(upstream.search, telemetry.metrics, clock)
         flights: Flights[Landed] = Flights()
         search = FaceSearch(
             quota=quota.gate,
@@ -115,14 +131,18 @@ async def open_gateway(
         admit = Admit(config.server.max_concurrent_rpcs, config.server.max_body_bytes_in_flight, clock)
         # The order of a call, outermost first. The observers also see the calls that the guards refuse.
         observers = (
-            Observe(CallLog(), clock),  # sees every end of a call, with the status that the caller gets
+            Observe(
+                telemetry.calls, clock, telemetry.faults
+            ),  # sees every end of a call, with the status that the caller gets
             AnswerErrors(clock),  # nothing raised further in gets past here as it is
         )
         guards = (
             # A stranger costs nothing more.
             Authenticate(auth.authenticator, clock, certificates=config.server.tls.client_ca_file is not None),
-            RefuseEarly(quota.gate, quota.usage, clock),  # nor does a tenant that is over its rate
-            admit,  # only calls that may go on take a place; bodies are read from here on
+            # Nor does a tenant that is over its rate.
+            RefuseEarly(quota.gate, quota.usage, clock),
+            # Only calls that may go on take a place; bodies are read from here on.
+            admit,
         )
         dispatcher = Dispatcher(
             {
@@ -140,17 +160,35 @@ async def open_gateway(
             dispatcher, health, SERVICE_NAMES, tls=_tls(config.server, watcher), reflection=config.server.reflection
         )
 
-        def readiness() -> Readiness:
-            return Readiness(health.ready, (*watcher.problems(), *auth.problems()))
+        def stores_serving() -> dict[str, bool]:
+            return {"quota": not quota.gate.degraded, "cache": cache.available()}
 
+        def readiness() -> Readiness:
+            stores = [f"{name} store: out" for name, serves in stores_serving().items() if not serves]
+            return Readiness(health.ready, (*watcher.problems(), *auth.problems(), *stores))
+
+        telemetry.observe(
+            Observed(
+                ready=lambda: health.ready,
+                calls_in_flight=lambda: admit.calls,
+                body_bytes_in_flight=lambda: admit.bytes_in_flight,
+                upstream_in_flight=lambda: len(flights),
+                stores=stores_serving,
+                files=lambda: [
+                    FileState(state.name, state.problem, clock.now() - state.loaded_at) for state in watcher.states()
+                ],
+            )
+        )
+        report = StatusReport(telemetry, lambda: tuple(auth.authenticator.tenants), quota.gate.limits, clock)
         await watcher.poll()
-        ops_address = await _serve_ops(config.ops.listen, readiness, stack)
+        ops_address = await _serve_ops(config.ops.listen, readiness, telemetry, report, stack)
         try:
             address = await server.start(config.server.listen, config.server.health_listen)
         except CannotListen as error:
             raise StartError(str(error)) from None
         stack.push_async_callback(server.stop, 0)
         stack.push_async_callback(_cancel, asyncio.create_task(watcher.run()))
+        audit.started(config.version, telemetry.version)
         yield Gateway(config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address)
 
 
@@ -200,9 +238,13 @@ def _tls(config: ServerConfig, watcher: FileWatcher) -> ServerTls | None:
     return tls
 
 
-async def _serve_ops(listen: str, readiness: Callable[[], Readiness], stack: AsyncExitStack) -> str:
+async def _serve_ops(
+    listen: str, readiness: Callable[[], Readiness], telemetry: Telemetry, report: StatusReport, stack: AsyncExitStack
+) -> str:
     try:
-        return await stack.enter_async_context(serve_ops(listen, readiness))
+        return await stack.enter_async_context(
+            serve_ops(listen, readiness, metrics=telemetry.exposition, status=report)
+        )
     except OSError:
         raise StartError(
             f"ops.listen: cannot listen on {listen}: it is in use or not an address of this machine"

@@ -6,6 +6,7 @@ All else is read at the start only; a change there is told, since an operator wo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -21,11 +22,14 @@ log = structlog.get_logger(__name__)
 class ConfigReload:
     """Loads `file` again and swaps the tenants in one step; a file that cannot be loaded changes nothing."""
 
-    def __init__(self, file: Path, config: Config, authenticator: Authenticator) -> None:
-        """`config` is what the gateway started with."""
+    def __init__(
+        self, file: Path, config: Config, authenticator: Authenticator, on_tenants: Callable[[list[str]], None]
+    ) -> None:
+        """`config` is what the gateway started with; `on_tenants` is told the ids that are now in force."""
         self._file = file
         self._started = config
         self._authenticator = authenticator
+        self._on_tenants = on_tenants
 
     async def __call__(self) -> None:
         """Raises `FileRejected` with the first problem of a file that is no good configuration."""
@@ -46,4 +50,5 @@ class ConfigReload:
             # Whether strangers may call depends on the listener, and that is the one of the start.
             config = config.model_copy(update={"auth": self._started.auth})
         self._authenticator.replace_tenants(tenants_of(config))
+        self._on_tenants([tenant.id for tenant in config.tenants])
         log.info("config.tenants_replaced", tenants=len(config.tenants), config_version=config.version)

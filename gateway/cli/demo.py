@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -55,15 +56,20 @@ async def _demo(listen: tuple[str, int], *, once: bool) -> int:
     from gateway.cli.options import Target
     from gateway.cli.sandbox import sandbox_runner
     from gateway.cli.serve import LeaveOnSignal
+    from gateway.telemetry.logging import configure_logging
 
     leave = LeaveOnSignal()
-    with tempfile.TemporaryDirectory(prefix="facegate-demo-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="facegate-demo-"))
         try:
             async with sandbox_runner()("127.0.0.1", 0) as sandbox:
                 config = _config(Path(folder), sandbox.url, listen)
+                log = Path(folder) / "gateway.log"
+                logs = configure_logging("json", stack.enter_context(log.open("w", encoding="utf-8")))
+                stack.callback(logs.close)
                 async with open_gateway(config) as gateway:
                     leave.let_go(gateway)
-                    click.echo(f"sandbox  {sandbox.url}\ngateway  {gateway.address}\n")
+                    click.echo(f"sandbox  {sandbox.url}\ngateway  {gateway.address}\nlog      {log}\n")
                     async with connect(Target(gateway.address)) as client:
                         matches = await _search(client)
                     _print_invitation(Path(folder), gateway.address)
@@ -95,7 +101,6 @@ def _config(folder: Path, upstream_url: str, listen: tuple[str, int]) -> Config:
         "upstream": {"base_url": upstream_url, "credentials": [credential]},
         "auth": {"anonymous_tenant": "demo"},
         "tenants": [{"id": "demo", "face_sets": {FACE_SET: FACE_SET}, "limits": {"concurrency": 8}}],
-        "telemetry": {"log_format": "console"},
     }
     try:
         return parse_config(json.dumps(settings))

@@ -52,9 +52,11 @@ def command(config_file: Path | None) -> None:
 
     from gateway.telemetry.logging import configure_logging
 
-    configure_logging(config.telemetry.log_format)
-
-    uvloop.run(_serve(config, config_file))
+    logs = configure_logging(config.telemetry.log_format)
+    try:
+        uvloop.run(_serve(config, config_file))
+    finally:
+        logs.close()
 
 
 async def _serve(config: Config, config_file: Path | None) -> None:

@@ -16,6 +16,7 @@ from gateway.quota.usage import UsageLedger
 from gateway.rpc import codec
 from gateway.rpc.call import Call
 from gateway.rpc.dispatch import Method
+from gateway.telemetry import audit
 
 _SERVICE = "/facegate.admin.v1.AdminService/"
 _DAY_SECONDS = 86_400
@@ -39,7 +40,17 @@ class AdminService:
 
     async def purge_cache(self, call: Call, raw: bytes) -> pb.PurgeCacheResponse:
         """Makes every cached answer of a scope dead."""
-        return pb.PurgeCacheResponse(epoch=await self._cache.purge(self._scope(codec.parse(pb.PurgeCacheRequest, raw))))
+        request = codec.parse(pb.PurgeCacheRequest, raw)
+        epoch = await self._cache.purge(self._scope(request))
+        kind = request.WhichOneof("scope") or ""
+        audit.purged(
+            call.tenant.id,
+            kind,
+            epoch,
+            of_tenant=request.tenant or request.face_set.tenant,
+            face_set=request.face_set.face_set,
+        )
+        return pb.PurgeCacheResponse(epoch=epoch)
 
     def _scope(self, request: pb.PurgeCacheRequest) -> Scope:
         match request.WhichOneof("scope"):

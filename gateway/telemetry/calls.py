@@ -1,45 +1,103 @@
-"""The end of every call, told once: the canonical log line."""
+"""The end of every call, told once: its log line, its audit event, its metrics and, if it is sampled, its spans."""
 
 from __future__ import annotations
 
-import structlog
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
+from gateway.telemetry import audit
+from gateway.telemetry.call_metrics import CallMetrics
+from gateway.telemetry.logging import tell
 from gateway.telemetry.record import CallRecord
+from gateway.telemetry.trace_ids import TraceIds
 
-log = structlog.get_logger(__name__)
-
-_OK = ("", "OK")
-# Faults of the gateway or beyond it; the others are callers' own.
-_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+# Faults of the gateway or beyond it; the others are callers' own. Spans show them as errors, logs as warnings.
+FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
 class CallLog:
-    """Writes one line a call."""
+    """Writes the lines of a call."""
 
-    def ended(self, record: CallRecord) -> None:
+    def ended(self, record: CallRecord, traceparent: str = "") -> None:
         """Tells of a call that has ended."""
-        write = log.warning if record.code in _FAULTS else log.info
-        write(
-            "rpc.ended",
-            method=record.method,
-            request_id=record.request_id,
-            tenant=record.tenant,
-            face_set=record.face_set,
-            code=record.code or "OK",
-            reason=record.reason,
-            image_format=record.image_format,
-            image_size=_size_bucket(record.image_bytes),
-            cache=record.cache_status,
-            upstream_status=record.upstream_status,
-            upstream_attempts=record.upstream_attempts,
-            matches=record.match_count,
-            degraded=record.degraded,
-            **{f"{step}_ms": round(seconds * 1000, 2) for step, seconds in record.steps.items()},
-        )
+        code = record.code or "OK"
+        steps = record.steps
+        now = datetime.now(UTC)
+        event: dict[str, Any] = {
+            "time": now,
+            "level": "warning" if code in FAULTS else "info",
+            "event": "rpc.ended",
+            "method": record.method,
+            "request_id": record.request_id,
+            "trace_id": f"{record.trace_id:032x}",
+            "tenant": record.tenant,
+            "principal": record.principal,
+            "face_set": record.face_set,
+            "code": code,
+            "reason": record.reason,
+            "cache": record.cache_status,
+            "image_format": record.image_format,
+            "image_size": size_bucket(record.image_bytes),
+            "upstream_status": record.upstream_status,
+            "upstream_attempts": record.upstream_attempts,
+            "matches": record.match_count,
+            "degraded": record.degraded,
+        }
+        for step, key in _STEP_KEYS:
+            if step in steps:
+                event[key] = int(steps[step] * 100_000) / 100
+        if record.quota_limit:
+            event["limit"] = record.quota_limit
+        if record.sampled:
+            event["sampled"] = True
+        tell(event)
+        audit.call_ended(record, now)
 
 
-def _size_bucket(size: int) -> str:
+_STEP_KEYS = tuple((step, f"{step}_ms") for step in ("auth", "quota", "cache", "upstream", "total"))
+_SIZES = ("", *(f"<={1 << power}KiB" for power in range(16)))
+
+
+def size_bucket(size: int) -> str:
     """An image's size as a power of two, since its exact size could single it out."""
-    if size == 0:
-        return ""
-    return f"<={max(1, 1 << (size - 1).bit_length() >> 10)}KiB"
+    return _SIZES[min(((size + 1023 >> 10) - 1).bit_length() + 1, len(_SIZES) - 1)] if size else ""
+
+
+class Calls:
+    """Tells all of telemetry. `export` takes the record of a sampled call; `export_item` one of a stream's item."""
+
+    def __init__(
+        self,
+        log: CallLog,
+        metrics: CallMetrics,
+        trace_ids: TraceIds,
+        export: Callable[[CallRecord], None],
+        export_item: Callable[[CallRecord], None],
+    ) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._trace_ids = trace_ids
+        self._export = export
+        self._export_item = export_item
+
+    def began(self, record: CallRecord, traceparent: str) -> None:
+        """Settles the call's trace before its end: only for streams, whose items need it."""
+        self._trace_ids.assign(record, traceparent)
+
+    def ended(self, record: CallRecord, traceparent: str = "") -> None:
+        """Tells of a call that has ended."""
+        if not record.trace_id:
+            self._trace_ids.assign(record, traceparent)
+        self._metrics.ended(record)
+        self._log.ended(record)
+        if record.sampled:
+            self._export(record)
+
+    def item_ended(self, record: CallRecord) -> None:
+        """Tells of one item of a stream: no line of its own, since a stream may have a thousand, but it is audited."""
+        self._trace_ids.assign_span(record)
+        self._metrics.item_ended(record)
+        audit.call_ended(record, datetime.now(UTC))
+        if record.sampled:
+            self._export_item(record)

@@ -1,36 +1,214 @@
-"""Structured logs: one JSON object a line on stdout, or coloured text on a terminal."""
+"""Structured logs: one JSON object a line on stdout, or coloured text for eyes.
+
+structlog makes the events, `allowed.py` decides what of them may leave, `lines.py` writes them. Messages of libraries
+are reduced to who wrote them: their texts may quote headers, addresses or bodies.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+import threading
+import time
+import traceback
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TextIO
 
 import orjson
 import structlog
 from structlog.typing import Processor
 
+from gateway.telemetry.allowed import NAMES, AllowList
+from gateway.telemetry.lines import LineWriter
 
-def configure_logging(log_format: str, stream: TextIO = sys.stdout) -> None:
-    """Sets up the process's logs once; `log_format` is `json` or `console`.
+_LIBRARY_PAUSE_SECONDS = 10.0
+_MAX_FRAMES = 8
+_JSON = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+# The longest that a line of a call can be with honest values; with longer ones each is looked at.
+_PLAIN_LINE_BYTES = 1024
+# What a line may consist of between its brace and its end without being looked at: printable ASCII, nothing escaped,
+# nothing nested.
+_PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b"\\[{")
 
-    Libraries' own loggers are silenced below warnings: some of them print request headers or bodies when they debug.
+log = structlog.get_logger(__name__)
+
+
+class LogOutput:
+    """Where the process's log lines go. `lines_lost` and `keys_dropped` are counts since the start."""
+
+    def __init__(self, writer: LineWriter, allow_list: AllowList, *, json: bool) -> None:
+        self._writer = writer
+        self._allow_list = allow_list
+        self.json = json
+
+    @property
+    def lines_lost(self) -> int:
+        """Lines that could not be written."""
+        return self._writer.lost
+
+    @property
+    def keys_dropped(self) -> int:
+        """Keys that the allow-list does not have."""
+        return self._allow_list.dropped
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Writes an event whose values are the gateway's own plain ones; the same rules as for any other, at less cost.
+
+        Instead of every value the finished line is looked at: whatever had to be escaped, cut or nested shows there.
+        """
+        if event.keys() <= NAMES:
+            with suppress(TypeError):
+                rendered = orjson.dumps(event, option=_JSON)
+                if len(rendered) <= _PLAIN_LINE_BYTES and rendered.translate(None, _PLAIN) == b"{\n":
+                    self._writer.write(rendered)
+                    return
+        level = event["level"]
+        self._writer.write(_render_json(None, level, _lead(None, level, self._allow_list(None, level, event))))
+
+    def close(self) -> None:
+        """Writes what is queued, within a second."""
+        self._writer.close()
+
+
+# Logging is configured for a process, not for a gateway in it, so its state is the process's too.
+_output: LogOutput | None = None
+
+
+def output() -> LogOutput | None:
+    """The output that `configure_logging` made, or None."""
+    return _output
+
+
+def tell(event: dict[str, Any]) -> None:
+    """Writes one of the frequent events, a call's or an audited one, as fast as the format allows.
+
+    The event begins with its `time` and `level`.
     """
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-    ]
-    factory: structlog.BytesLoggerFactory | structlog.PrintLoggerFactory
-    if log_format == "json":
-        shared.append(structlog.processors.JSONRenderer(serializer=orjson.dumps))
-        factory = structlog.BytesLoggerFactory(stream.buffer)
+    if _output is not None and _output.json:
+        _output.tell(event)
     else:
-        shared.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
-        factory = structlog.PrintLoggerFactory(stream)
+        getattr(log, event["level"])(**event)
+
+
+def configure_logging(log_format: str, stream: TextIO | None = None) -> LogOutput:
+    """Sets up the process's logs; `log_format` is `json` or `console`. Replaces what was set up before."""
+    global _output  # noqa: PLW0603 - see above
+    stream = stream or sys.stdout
+    stream.flush()
+    writer = LineWriter(stream.fileno())
+    allow_list = AllowList()
+    render = _render_json if log_format == "json" else _ConsoleLines(colors=stream.isatty())
+    processors: list[Processor] = [allow_list, _lead, render]
     structlog.configure(
-        processors=shared,
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=factory,
-        cache_logger_on_first_use=True,
+        logger_factory=lambda *_: _LineLogger(writer),
+        # Frequent events go by `tell`; a cached logger would outlive a second configuration.
+        cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[logging.NullHandler()], force=True)
+    _reduce_libraries()
+    _reduce_crashes()
+    if _output is not None:
+        _output.close()
+    _output = LogOutput(writer, allow_list, json=log_format == "json")
+    return _output
+
+
+class _LineLogger:
+    """What structlog hands finished lines to."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+
+    def debug(self, line: bytes) -> None:
+        self._writer.write(line)
+
+    def error(self, line: bytes) -> None:
+        self._writer.write(line, hurry=True)
+
+    info = warning = debug
+    critical = error
+
+
+def _lead(_logger: Any, level: str, event: Any) -> Any:
+    """When, how bad and what: first in every line."""
+    event.pop("time", None)
+    line = {"time": datetime.now(UTC), "level": level, "event": event.pop("event")}
+    line.update(event)
+    return line
+
+
+def _render_json(_logger: Any, _method: str, event: Any) -> bytes:
+    try:
+        return orjson.dumps(event, option=_JSON)
+    except TypeError:  # a whole number beyond 64 bits: whoever logs must not fail for it
+        return orjson.dumps({"level": event["level"], "event": event["event"]}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class _ConsoleLines:
+    """Renders for eyes."""
+
+    def __init__(self, *, colors: bool) -> None:
+        self._render = structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time", pad_event_to=24)
+
+    def __call__(self, logger: Any, method: str, event: Any) -> bytes:
+        event["time"] = event["time"].strftime("%H:%M:%S.%f")[:-3]
+        shown = {key: value for key, value in event.items() if value not in ("", None)}
+        return f"{self._render(logger, method, shown)}\n".encode()
+
+
+class _LibraryMessages(logging.Handler):
+    """Tells that a library has written a warning or worse: its name and level, never the message or its arguments."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: dict[tuple[str, str], float] = {}
+        self._left_out: dict[tuple[str, str], int] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tells of each logger and level at most every ten seconds: some libraries warn once a call."""
+        about = (record.name, record.levelname)
+        now = time.monotonic()
+        if now - self._told.get(about, -_LIBRARY_PAUSE_SECONDS) < _LIBRARY_PAUSE_SECONDS:
+            self._left_out[about] = self._left_out.get(about, 0) + 1
+            return
+        self._told[about] = now
+        write = log.error if record.levelno >= logging.ERROR else log.warning
+        write("library.message", logger=record.name, left_out=self._left_out.pop(about, 0))
+
+
+def _reduce_libraries() -> None:
+    logging.basicConfig(level=logging.WARNING, handlers=[_LibraryMessages()], force=True)
+    logging.captureWarnings(capture=True)
+    # A handler that fails prints the record, with its message and arguments, on stderr.
+    logging.raiseExceptions = False
+    for name in list(logging.root.manager.loggerDict):
+        logger = logging.getLogger(name)
+        # A library that set itself up before us must not write past us.
+        logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.NullHandler)]
+        logger.propagate = True
+
+
+def frames_of(trace: TracebackType | None) -> list[str]:
+    """Where something was raised: function and line. Values and messages may hold a caller's data and stay out."""
+    return [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(trace)[-_MAX_FRAMES:]]
+
+
+def _reduce_crashes() -> None:
+    """Python prints an exception that nobody catches, with its text, on stderr. Here only its class and place."""
+
+    def crashed(kind: type[BaseException], _: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            log.error("process.crashed", exception=kind.__name__, frames=frames_of(trace))
+
+    def thread_crashed(args: threading.ExceptHookArgs) -> None:
+        log.error("process.thread_crashed", exception=args.exc_type.__name__, frames=frames_of(args.exc_traceback))
+
+    def unraisable(args: Any) -> None:
+        log.error("process.unraisable", exception=args.exc_type.__name__, frames=frames_of(args.exc_traceback))
+
+    sys.excepthook = crashed
+    threading.excepthook = thread_crashed
+    sys.unraisablehook = unraisable

@@ -111,7 +111,7 @@ async def _upstream_face_set(folder: Path) -> Refusal:
 async def _operators_method(folder: Path) -> Refusal:
     async with unbilled(folder) as stage:
         purge = AdminServiceStub(stage.channel).PurgeCache
-        return await stage.refused(purge(admin.PurgeCacheRequest(all=True), metadata=stage.metadata))  # type: ignore[arg-type]
+        return await stage.refused(purge(admin.PurgeCacheRequest(all=True), metadata=stage.metadata))
 
 
 @row("a method that is not there", "NOT_IMPLEMENTED")
@@ -232,7 +232,7 @@ async def _cache_miss(folder: Path) -> Refusal:
 
 @row("a bug", "GATEWAY_ERROR")
 async def _bug(folder: Path) -> Refusal:
-    broken = FakeUpstream(RuntimeError(f"secret={API_SECRET}"))  # type: ignore[arg-type]
+    broken = FakeUpstream(RuntimeError(f"secret={API_SECRET}"))
     async with unbilled(folder, upstream=broken) as stage:
         refused = await stage.refused()
         assert refused.message == "internal error"

@@ -27,7 +27,6 @@ from facegate.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from facegate.search.v1 import face_search_service_pb2 as pb
 from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStub
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from gateway.sandbox.server import SANDBOX_API_ID, SANDBOX_API_SECRET, Sandbox, run_sandbox
 from tests.support.gateway import refusal_of
@@ -156,10 +155,15 @@ def _spawn(folder: Path, number: int, settings: Mapping[str, Any]) -> tuple[str,
 
 async def _ready(replica: Replica) -> bool:
     """Whether it serves; False if it ended instead (its port was taken meanwhile)."""
-    stub, deadline = HealthStub(replica.channels[0]), time.monotonic() + _READY_SECONDS
+    check = replica.channels[0].unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and replica.process.poll() is None:
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1, wait_for_ready=True)
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=1, wait_for_ready=True)
         except grpc.aio.AioRpcError:
             await asyncio.sleep(0.01)
             continue
@@ -169,6 +173,7 @@ async def _ready(replica: Replica) -> bool:
 
 
 async def _start(stack: AsyncExitStack, folder: Path, number: int, settings: Mapping[str, Any], wide: int) -> Replica:
+    log = folder
     for _ in range(3):
         address, log, process = _spawn(folder, number, settings)
         stack.push_async_callback(_end, process)

@@ -71,6 +71,7 @@ def _note(error: GatewayError, code: StatusCode, call: Call) -> None:
     record.reason = error.reason.value
     record.code = code.name
     record.upstream_status = getattr(error, "upstream_status", record.upstream_status)
+    record.quota_limit = getattr(error, "limit_id", record.quota_limit)
     record.upstream_attempts = getattr(error, "attempts", record.upstream_attempts)
 
 

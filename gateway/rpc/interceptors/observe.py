@@ -8,14 +8,14 @@ from gateway.clock import Clock
 from gateway.rpc.call import Body, Call
 from gateway.rpc.interceptors import Context, Handler
 from gateway.rpc.trailers import trailers_of
-from gateway.telemetry.calls import CallLog, Calls
+from gateway.telemetry.calls import Calls
 from gateway.telemetry.instruments import Counter
 
 
 class Observe:
     """Outermost: it sees every end of a call, also those that the others make. `faults` counts its own failures."""
 
-    def __init__(self, calls: Calls | CallLog, clock: Clock, faults: Counter | None = None) -> None:
+    def __init__(self, calls: Calls, clock: Clock, faults: Counter | None = None) -> None:
         self._calls = calls
         self._clock = clock
         self._faults = faults

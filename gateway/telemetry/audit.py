@@ -1,0 +1,70 @@
+"""The audit stream: who did what to whose data, and what was decided. Never what was found.
+
+An event is a log line with `"stream": "audit"`, so a log shipper can send it where it is kept longer.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.telemetry.logging import tell
+from gateway.telemetry.record import CallRecord
+
+# The RPCs that look into a face set.
+_SEARCHES = ("SearchFace", "BulkSearchFaces")
+# Refusals: decided here, by who the caller is or what it may have.
+_REFUSALS = frozenset(
+    {
+        "CREDENTIALS_INVALID",
+        "TENANT_NOT_ALLOWED",
+        "FACE_SET_NOT_ALLOWED",
+        "OPERATION_NOT_ALLOWED",
+        "TENANT_RATE_LIMITED",
+        "TENANT_CONCURRENCY_EXCEEDED",
+        "TENANT_QUOTA_EXCEEDED",
+    }
+)
+
+
+def call_ended(record: CallRecord, now: datetime) -> None:
+    """A search, or a refusal of any call."""
+    refused = record.reason in _REFUSALS
+    if not refused and not record.method.endswith(_SEARCHES):
+        return
+    tell(
+        {
+            "time": now,
+            "level": "info",
+            "event": "audit.search" if not refused else "audit.refusal",
+            "stream": "audit",
+            "request_id": record.request_id,
+            "tenant": record.tenant,
+            "principal": record.principal,
+            "method": record.method,
+            "face_set": record.face_set,
+            "decision": "refused" if refused else "allowed",
+            "code": record.code or "OK",
+            "reason": record.reason,
+            "matches": record.match_count,
+        },
+    )
+
+
+def purged(tenant: str, scope: str, epoch: int, *, of_tenant: str = "", face_set: str = "") -> None:
+    """An operator of `tenant` purged the cache. `scope` is `all`, `tenant` or `face_set`."""
+    _tell("audit.purge", tenant=tenant, scope=scope, of_tenant=of_tenant, face_set=face_set, epoch=epoch)
+
+
+def files_loaded(name: str, problem: str | None) -> None:
+    """A group of watched files (configuration, certificate, credential, keys) was put in force, or could not be."""
+    _tell("audit.files", files=name, decision="refused" if problem else "allowed")
+
+
+def started(config_version: str, version: str) -> None:
+    """The configuration that a process starts with."""
+    _tell("audit.start", config_version=config_version, version=version)
+
+
+def _tell(event: str, **about: Any) -> None:
+    tell({"time": datetime.now(UTC), "level": "info", "event": event, "stream": "audit", **about})

@@ -1,0 +1,228 @@
+"""THE catalogue of metrics: name, unit, labels with their closed sets, and what each one tells.
+
+`docs/telemetry.md` is generated from here. `/metrics` and OTLP show the same series; `Metric.exposed` is the name on
+`/metrics`. A label never holds what a caller made up.
+"""
+
+from __future__ import annotations
+
+from gateway.errors import Reason
+from gateway.model import CacheStatus, Window
+from gateway.telemetry.instruments import OTHER, Kind, Label, Metric
+
+MAX_TENANTS = 200
+
+CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+REASONS = ("OK", *(reason.value for reason in Reason))
+CACHE = ("none", *(status.value for status in CacheStatus))
+STEPS = ("auth", "quota", "cache", "upstream", "total")
+LIMITS = ("rate", "concurrency", *(f"upstream_calls_per_{window.value}" for window in Window))
+UPSTREAM_STATUSES = (
+    "OK",
+    "INVALID_ARGUMENT",
+    "QUERY_FAILED",
+    "DOWNLOAD_ERROR",
+    "UNAUTHORIZED",
+    "KEY_EXPIRED",
+    "NO_PERMISSION",
+    "OUT_OF_QUOTA",
+    "RATE_LIMIT_EXCEEDED",
+    "NOT_FOUND",
+    "INTERNAL_ERROR",
+    "timeout",
+    "connect_timeout",
+    "connect_error",
+    "connection_lost",
+    "tls_error",
+    "protocol_error",
+    "redirect",
+    "unknown_status",
+    "compressed_body",
+    "oversize_body",
+    "caller_deadline",
+    "cancelled",
+)
+# A single one of these needs somebody to act.
+ALARMING_STATUSES = ("UNAUTHORIZED", "KEY_EXPIRED", "NO_PERMISSION", "OUT_OF_QUOTA", "tls_error", "redirect")
+BREAKER_STATES = ("closed", "open", "half_open")
+CREDENTIAL_STATES = ("active", "cooling", "parked", "disabled")
+STORES = ("quota", "cache")
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0)
+
+_METHOD = Label("rpc.method", f"the RPCs of the gateway's services, else `{OTHER}`")
+_CODE = Label("rpc.response.status_code", CODES)
+_CACHE = Label("cache", CACHE)
+_TENANT = Label(
+    "tenant", f"the configured tenants, at most {MAX_TENANTS}, else `{OTHER}`; `none` before authentication"
+)
+_REASON = Label("reason", REASONS)
+_STEP = Label("step", STEPS[:-1])
+_STATUS = Label("status", (*UPSTREAM_STATUSES, OTHER))
+_CREDENTIAL = Label("credential", "the aliases of the configured credentials")
+_STORE = Label("store", STORES)
+_FILES = Label("files", "the groups of watched files that the configuration names")
+
+# --- Calls -----------------------------------------------------------------------------------------------------------
+
+RPC_DURATION = Metric(
+    "rpc.server.call.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long calls took, from their headers to their status. The name and labels are OpenTelemetry's conventions.",
+    (_METHOD, _CODE, _CACHE),
+    _LATENCY,
+)
+TENANT_CALLS = Metric(
+    "facegate.tenant.calls", Kind.COUNTER, "{call}", "Calls of each tenant by how they ended.", (_TENANT, _REASON)
+)
+QUOTA_DECISIONS = Metric(
+    "facegate.quota.decisions",
+    Kind.COUNTER,
+    "{decision}",
+    "Verdicts on calls: admitted, or refused by which limit. A store that was out and denied is `unavailable`.",
+    (_TENANT, Label("decision", ("admitted", "unavailable", *LIMITS, OTHER))),
+)
+STEP_DURATION = Metric(
+    "facegate.step.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long calls spent in each step; `quota` and `cache` include the stores' latency.",
+    (_STEP,),
+    _SHORT,
+)
+DEGRADED_CALLS = Metric(
+    "facegate.quota.degraded_calls", Kind.COUNTER, "{call}", "Calls admitted without the quota store.", ()
+)
+COALESCED = Metric(
+    "facegate.cache.followers", Kind.COUNTER, "{call}", "Calls that shared another call's upstream search.", ()
+)
+BULK_ITEMS = Metric(
+    "facegate.bulk.items", Kind.COUNTER, "{item}", "Items of bulk streams by how they ended.", (_TENANT, _REASON)
+)
+
+# --- Upstream --------------------------------------------------------------------------------------------------------
+
+UPSTREAM_DURATION = Metric(
+    "facegate.upstream.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long each request to the vendor took, by the status that it ended with.",
+    (_STATUS,),
+    _LATENCY,
+)
+UPSTREAM_ATTEMPTS = Metric(
+    "facegate.upstream.attempts", Kind.COUNTER, "{request}", "Requests that callers' searches made to the vendor.", ()
+)
+UPSTREAM_IN_FLIGHT = Metric("facegate.upstream.in_flight", Kind.GAUGE, "{search}", "Upstream searches in flight.")
+UPSTREAM_WAITING = Metric(
+    "facegate.upstream.waiting", Kind.GAUGE, "{search}", "Searches that wait for the pace or for a connection."
+)
+QUEUE_WAIT = Metric(
+    "facegate.upstream.queue.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long searches waited for the pace or for a connection.",
+    (),
+    _SHORT,
+)
+BREAKER = Metric(
+    "facegate.upstream.breaker.state",
+    Kind.GAUGE,
+    "1",
+    "1 for the state that the breaker is in.",
+    (Label("state", BREAKER_STATES),),
+)
+CREDENTIAL_STATE = Metric(
+    "facegate.upstream.credential.state",
+    Kind.GAUGE,
+    "1",
+    "1 for the state that each pair of vendor credentials is in.",
+    (_CREDENTIAL, Label("state", CREDENTIAL_STATES)),
+)
+RETRY_BUDGET = Metric("facegate.upstream.retry_budget", Kind.GAUGE, "{retry}", "Retries that the budget allows now.")
+
+# --- Cache and stores ------------------------------------------------------------------------------------------------
+
+CACHE_BYTES = Metric("facegate.cache.size", Kind.GAUGE, "By", "Memory that cached answers take.")
+CACHE_ENTRIES = Metric("facegate.cache.entries", Kind.GAUGE, "{entry}", "Keys with cached answers.")
+CACHE_FAULTS = Metric(
+    "facegate.cache.values_refused",
+    Kind.COUNTER,
+    "{value}",
+    "Stored answers that were altered, swapped, replayed or unreadable. Never more than 0 unless somebody meddles.",
+)
+STORE_UP = Metric("facegate.store.up", Kind.GAUGE, "1", "1 if the store answers, 0 if it is out.", (_STORE,))
+
+# --- The process -----------------------------------------------------------------------------------------------------
+
+IN_FLIGHT_CALLS = Metric("facegate.calls.in_flight", Kind.GAUGE, "{call}", "Calls in flight.")
+IN_FLIGHT_BYTES = Metric("facegate.bodies.in_flight", Kind.GAUGE, "By", "Bytes of the bodies of calls in flight.")
+READY = Metric("facegate.ready", Kind.GAUGE, "1", "1 if the gateway takes calls.")
+LOOP_LAG = Metric(
+    "facegate.event_loop.lag",
+    Kind.HISTOGRAM,
+    "s",
+    "How much later than asked for the event loop woke up, looked at four times a second.",
+    (),
+    _SHORT,
+)
+FILES_AGE = Metric(
+    "facegate.files.age",
+    Kind.GAUGE,
+    "s",
+    "Time since the files were put in force: configuration, certificate and the like.",
+    (_FILES,),
+)
+FILES_REJECTED = Metric(
+    "facegate.files.rejected",
+    Kind.GAUGE,
+    "1",
+    "1 while what is on disk cannot be used and older contents serve.",
+    (_FILES,),
+)
+LOG_LINES_LOST = Metric(
+    "facegate.log.lines_lost", Kind.COUNTER, "{line}", "Log lines that nobody took: a full or broken pipe."
+)
+LOG_KEYS_DROPPED = Metric(
+    "facegate.log.keys_dropped", Kind.COUNTER, "{key}", "Keys of log events that the allow-list does not have."
+)
+EXPORTS_FAILED = Metric(
+    "facegate.telemetry.exports_failed",
+    Kind.COUNTER,
+    "{export}",
+    "Batches that the collector did not take.",
+    (Label("signal", ("traces", "metrics")),),
+)
+SPANS_DROPPED = Metric("facegate.telemetry.spans_dropped", Kind.COUNTER, "{span}", "Spans that found the queue full.")
+FAULTS = Metric("facegate.telemetry.faults", Kind.COUNTER, "{call}", "Calls whose telemetry failed; the calls did not.")
+CPU_TIME = Metric("process.cpu", Kind.COUNTER, "s", "Processor time of this process.")
+MEMORY = Metric("process.resident_memory", Kind.GAUGE, "By", "Resident memory of this process.")
+BUILD = Metric(
+    "facegate.build.info",
+    Kind.GAUGE,
+    "1",
+    "Always 1, with the version as its label.",
+    (Label("version", "the one that runs"),),
+)
+
+CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

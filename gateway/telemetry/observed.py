@@ -1,0 +1,110 @@
+"""The states of other parts that telemetry shows: callables that the composition root hands in.
+
+A callable that is left out makes its metric absent. Each runs on the event loop whenever somebody looks, so it has to
+answer from memory, at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.telemetry import catalogue
+from gateway.telemetry.instruments import Collected, Labels, Metric
+from gateway.telemetry.logging import output
+
+_PAGE_BYTES = 4096
+
+
+class FileState(NamedTuple):
+    """A group of watched files. `problem` is safe to show; None if what is on disk is in force."""
+
+    name: str
+    problem: str | None
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What may be asked of the other parts.
+
+    `breaker` is one of `catalogue.BREAKER_STATES`; `credentials` maps an alias to one of `CREDENTIAL_STATES`; `stores`
+    maps `quota` and `cache` to whether the store answers; `cache_faults` counts stored values that were refused.
+    """
+
+    ready: Callable[[], bool] | None = None
+    calls_in_flight: Callable[[], int] | None = None
+    body_bytes_in_flight: Callable[[], int] | None = None
+    upstream_in_flight: Callable[[], int] | None = None
+    upstream_waiting: Callable[[], int] | None = None
+    retry_budget: Callable[[], float] | None = None
+    cache_bytes: Callable[[], int] | None = None
+    cache_entries: Callable[[], int] | None = None
+    cache_faults: Callable[[], int] | None = None
+    breaker: Callable[[], str] | None = None
+    credentials: Callable[[], Mapping[str, str]] | None = None
+    stores: Callable[[], Mapping[str, bool]] | None = None
+    files: Callable[[], Sequence[FileState]] | None = None
+
+    def collect(self) -> list[Collected]:
+        """All states now."""
+        single = (
+            (catalogue.READY, self.ready),
+            (catalogue.IN_FLIGHT_CALLS, self.calls_in_flight),
+            (catalogue.IN_FLIGHT_BYTES, self.body_bytes_in_flight),
+            (catalogue.UPSTREAM_IN_FLIGHT, self.upstream_in_flight),
+            (catalogue.UPSTREAM_WAITING, self.upstream_waiting),
+            (catalogue.RETRY_BUDGET, self.retry_budget),
+            (catalogue.CACHE_BYTES, self.cache_bytes),
+            (catalogue.CACHE_ENTRIES, self.cache_entries),
+            (catalogue.CACHE_FAULTS, self.cache_faults),
+        )
+        found = [_one(metric, read()) for metric, read in single if read is not None]
+        if self.breaker is not None:
+            state = self.breaker()
+            found.append(_all(catalogue.BREAKER, {(name,): float(name == state) for name in catalogue.BREAKER_STATES}))
+        if self.credentials is not None:
+            points: dict[Labels, float] = {
+                (alias, name): float(name == state)
+                for alias, state in self.credentials().items()
+                for name in catalogue.CREDENTIAL_STATES
+            }
+            found.append(_all(catalogue.CREDENTIAL_STATE, points))
+        if self.stores is not None:
+            found.append(_all(catalogue.STORE_UP, {(name,): float(up) for name, up in self.stores().items()}))
+        if self.files is not None:
+            files = self.files()
+            found.append(_all(catalogue.FILES_AGE, {(file.name,): file.age_seconds for file in files}))
+            rejected: dict[Labels, float] = {(file.name,): float(file.problem is not None) for file in files}
+            found.append(_all(catalogue.FILES_REJECTED, rejected))
+        return found
+
+
+def process_state(version: str) -> list[Collected]:
+    """What this process uses, and what its logs lost."""
+    logs = output()
+    return [
+        _all(catalogue.BUILD, {(version,): 1.0}),
+        _one(catalogue.CPU_TIME, time.process_time()),
+        _one(catalogue.MEMORY, _resident_bytes()),
+        _one(catalogue.LOG_LINES_LOST, logs.lines_lost if logs else 0),
+        _one(catalogue.LOG_KEYS_DROPPED, logs.keys_dropped if logs else 0),
+    ]
+
+
+def _resident_bytes() -> float:
+    try:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * float(_PAGE_BYTES)
+    except OSError:
+        return 0.0
+
+
+def _one(metric: Metric, value: float) -> Collected:
+    return Collected(metric, (((), float(value)),))
+
+
+def _all(metric: Metric, points: Mapping[Labels, float]) -> Collected:
+    return Collected(metric, tuple(points.items()))

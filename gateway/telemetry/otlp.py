@@ -1,0 +1,176 @@
+"""Sends spans and metrics to a collector, by the OpenTelemetry SDK's exporters, from threads of their own.
+
+A collector that is down, slow or silent costs spans and exports, which are counted, and nothing else: queues are
+bounded and the end is too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanKind
+
+from gateway.clock import Clock
+from gateway.telemetry import catalogue
+from gateway.telemetry.instruments import Collected, Counter
+from gateway.telemetry.otlp_metrics import metrics_data
+from gateway.telemetry.record import CallRecord
+from gateway.telemetry.spans import Spans
+
+CLOSE_SECONDS = 1.0
+_INTERRUPT_SECONDS = 0.3
+_METRICS_MILLIS = 60_000.0
+_QUEUE = 2048
+
+
+def resource_of(version: str) -> Resource:
+    """Who sends: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before the defaults."""
+    mine = {"service.name": "facegate", "service.version": version, "service.instance.id": str(uuid.uuid4())}
+    return Resource(mine).merge(OTELResourceDetector().detect())
+
+
+class SpanExport:
+    """Takes the records of sampled calls and sends their spans."""
+
+    def __init__(self, endpoint: str | None, resource: Resource, clock: Clock, environ: Mapping[str, str]) -> None:
+        self.dropped = Counter(catalogue.SPANS_DROPPED)
+        self.failed = 0
+        self._spans = Spans(resource)
+        self._clock = clock
+        self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint), self)
+        self._room = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)
+        self._offered = self.taken = 0
+        self._processor = BatchSpanProcessor(self._exporter)
+
+    def of_call(self, record: CallRecord) -> None:
+        """Queues the spans of a call."""
+        self._offer(record, SpanKind.SERVER)
+
+    def of_item(self, record: CallRecord) -> None:
+        """Queues the span of an item of a stream."""
+        self._offer(record, SpanKind.INTERNAL)
+
+    def _offer(self, record: CallRecord, kind: SpanKind) -> None:
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        for span in self._spans.of_call(record, now=now, monotonic=monotonic, kind=kind):
+            # The processor would drop the oldest and log about each: the newest are dropped here, and counted.
+            if self._offered - self.taken >= self._room:
+                self.dropped.add(())
+                continue
+            self._offered += 1
+            self._processor.on_end(span)
+
+    def close(self) -> None:
+        """Sends what is queued, for at most `CLOSE_SECONDS`."""
+        _bounded(self._processor.shutdown, self._exporter.shutdown)
+
+
+class _Counting(SpanExporter):
+    """Counts what the exporter took and what the collector did not."""
+
+    def __init__(self, exporter: OTLPSpanExporter, export: SpanExport) -> None:
+        self._exporter = exporter
+        self._export = export
+        self._closed = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._export.taken += len(spans)
+        result = SpanExportResult.FAILURE
+        with suppress(Exception):
+            result = self._exporter.export(spans)
+        self._export.failed += result is not SpanExportResult.SUCCESS
+        return result
+
+    def shutdown(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._exporter.shutdown()
+
+
+class MetricExport:
+    """Sends everything that `collect` gives, every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds."""
+
+    def __init__(
+        self,
+        endpoint: str | None,
+        resource: Resource,
+        clock: Clock,
+        environ: Mapping[str, str],
+        collect: Callable[[], list[Collected]],
+    ) -> None:
+        self.failed = 0
+        self._exporter = OTLPMetricExporter(endpoint=endpoint)
+        self._resource = resource
+        self._clock = clock
+        self._collect = collect
+        self._interval_seconds = _number(environ, "OTEL_METRIC_EXPORT_INTERVAL", _METRICS_MILLIS) / 1000
+        self._started_ns = self._now_ns()
+        self._sending: Thread | None = None
+
+    async def run(self) -> None:
+        """Sends until it is cancelled. While one export is under way the next is left out."""
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            if self._sending is not None and self._sending.is_alive():
+                self.failed += 1
+            else:
+                self._send()
+
+    def _send(self) -> None:
+        # Read on the event loop, where the state belongs; encoded and sent off it.
+        data = metrics_data(self._collect(), self._resource, self._started_ns, self._now_ns())
+
+        def send() -> None:
+            result = MetricExportResult.FAILURE
+            with suppress(Exception):
+                result = self._exporter.export(data)
+            self.failed += result is not MetricExportResult.SUCCESS
+
+        self._sending = Thread(target=send, name="otlp-metrics", daemon=True)
+        self._sending.start()
+
+    def send_last(self) -> None:
+        """Begins to send the last figures; `close` waits for them."""
+        if self._sending is None or not self._sending.is_alive():
+            self._send()
+
+    def close(self) -> None:
+        """Waits for what is being sent, for at most `CLOSE_SECONDS`."""
+        sending = self._sending
+
+        def finish() -> None:
+            if sending is not None:
+                sending.join()
+
+        _bounded(finish, self._exporter.shutdown)
+
+    def _now_ns(self) -> int:
+        return int(self._clock.now() * 1e9)
+
+
+def _bounded(finish: Callable[[], Any], shut: Callable[[], Any]) -> None:
+    """Runs `finish` for at most `CLOSE_SECONDS`; then `shut`, which closes the channel and so ends what still waits."""
+    finishing = Thread(target=finish, name="otlp-close", daemon=True)
+    finishing.start()
+    finishing.join(CLOSE_SECONDS)
+    shut()
+    finishing.join(_INTERRUPT_SECONDS)
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        value = float(environ.get(name, default))
+    except ValueError:
+        return default
+    return value if value > 0 else default

@@ -1,0 +1,164 @@
+"""Opens telemetry for a gateway and closes it within a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from gateway.clock import Clock
+from gateway.config.telemetry import TelemetryConfig
+from gateway.telemetry import catalogue
+from gateway.telemetry.call_metrics import CallMetrics
+from gateway.telemetry.calls import CallLog, Calls
+from gateway.telemetry.history import History
+from gateway.telemetry.instruments import Collected, Counter
+from gateway.telemetry.lag import lag_histogram, watch_lag
+from gateway.telemetry.observed import Observed, process_state
+from gateway.telemetry.prometheus import exposition
+from gateway.telemetry.record import CallRecord
+from gateway.telemetry.trace_ids import NEVER, TraceIds, sampler_of
+
+if TYPE_CHECKING:
+    from gateway.telemetry.otlp import MetricExport, SpanExport
+
+# All closing together, so that a collector that swallows everything holds up nobody's rolling restart.
+CLOSE_SECONDS = 1.6
+
+
+class Telemetry:
+    """What a gateway tells. Made by `open_telemetry`; `calls` is for the interceptor around every call."""
+
+    def __init__(self, methods: Collection[str], tenants: Iterable[str], clock: Clock) -> None:
+        self.version = _version()
+        self.metrics = CallMetrics(methods, tenants)
+        self.faults = Counter(catalogue.FAULTS)
+        self.lag = lag_histogram()
+        self.history = History(self.metrics, clock)
+        self.observed = Observed()
+        self.calls = Calls(CallLog(), self.metrics, TraceIds(NEVER), _nobody, _nobody)
+        self.spans: SpanExport | None = None
+        self.exports: MetricExport | None = None
+
+    def observe(self, observed: Observed) -> None:
+        """Shows the states of other parts from now on."""
+        self.observed = observed
+
+    def collect(self) -> list[Collected]:
+        """Every metric now. Run it on the event loop."""
+        return [
+            *self.metrics.collect(),
+            self.lag.collect(),
+            self.faults.collect(),
+            *self._export_state(),
+            *process_state(self.version),
+            *self.observed.collect(),
+        ]
+
+    def _export_state(self) -> list[Collected]:
+        failed: list[tuple[tuple[str, ...], float]] = []
+        found: list[Collected] = []
+        if self.spans is not None:
+            failed.append((("traces",), self.spans.failed))
+            found.append(self.spans.dropped.collect())
+        if self.exports is not None:
+            failed.append((("metrics",), self.exports.failed))
+        return [*found, Collected(catalogue.EXPORTS_FAILED, tuple(failed))] if failed else found
+
+    def exposition(self) -> str:
+        """The page of `/metrics`. Run it on the event loop."""
+        return exposition(self.collect())
+
+
+def _nobody(_: CallRecord) -> None:
+    """Exports nothing."""
+
+
+@asynccontextmanager
+async def open_telemetry(
+    config: TelemetryConfig,
+    *,
+    methods: Collection[str],
+    tenants: Iterable[str],
+    clock: Clock,
+    environ: Mapping[str, str],
+) -> AsyncIterator[Telemetry]:
+    """Telemetry that runs. `methods` are the paths of all RPCs, `tenants` the configured ids.
+
+    Sends to `config.otlp_endpoint`, or where `OTEL_EXPORTER_OTLP_ENDPOINT` says; without either it sends nothing. Closing
+    takes at most `CLOSE_SECONDS`.
+    """
+    telemetry = Telemetry(methods, tenants, clock)
+    tasks = [asyncio.create_task(watch_lag(telemetry.lag, clock, telemetry.history.tick))]
+    closing: list[Callable[[], None]] = []
+    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    sampler = NEVER
+    if not disabled and _wanted(config, environ, "TRACES"):
+        from gateway.telemetry.otlp import SpanExport, resource_of
+
+        sampler = sampler_of(environ, config.trace_sample_ratio)
+        telemetry.spans = SpanExport(config.otlp_endpoint, resource_of(telemetry.version), clock, environ)
+        closing.append(telemetry.spans.close)
+    if not disabled and _wanted(config, environ, "METRICS"):
+        from gateway.telemetry.otlp import MetricExport, resource_of
+
+        telemetry.exports = MetricExport(
+            config.otlp_endpoint, resource_of(telemetry.version), clock, environ, telemetry.collect
+        )
+        tasks.append(asyncio.create_task(telemetry.exports.run()))
+        closing.append(telemetry.exports.close)
+    spans = telemetry.spans
+    telemetry.calls = Calls(
+        CallLog(),
+        telemetry.metrics,
+        TraceIds(sampler),
+        spans.of_call if spans is not None else _nobody,
+        spans.of_item if spans is not None else _nobody,
+    )
+    try:
+        yield telemetry
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if telemetry.exports is not None:
+            telemetry.exports.send_last()
+        await _all_within(CLOSE_SECONDS, closing)
+
+
+def _wanted(config: TelemetryConfig, environ: Mapping[str, str], signal: str) -> bool:
+    if environ.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() == "none":
+        return False
+    variables = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return config.otlp_endpoint is not None or any(environ.get(name) for name in variables)
+
+
+async def _all_within(seconds: float, closing: list[Callable[[], None]]) -> None:
+    """Runs blocking calls side by side. Their threads are daemons: what does not end in time holds up nothing."""
+    loop = asyncio.get_running_loop()
+    done = []
+    for close in closing:
+        ended = asyncio.Event()
+
+        def run(close: Callable[[], None] = close, ended: asyncio.Event = ended) -> None:
+            with suppress(Exception):
+                close()
+            with suppress(RuntimeError):  # the loop did not wait for this thread
+                loop.call_soon_threadsafe(ended.set)
+
+        Thread(target=run, name="telemetry-close", daemon=True).start()
+        done.append(ended.wait())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*done)
+
+
+def _version() -> str:
+    try:
+        return version("facegate")
+    except PackageNotFoundError:
+        return "unknown"

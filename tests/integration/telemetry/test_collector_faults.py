@@ -1,0 +1,161 @@
+"""A collector that is down or silent costs spans, never calls and never a restart's time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.config.telemetry import TelemetryConfig
+from gateway.telemetry.record import CallRecord
+from gateway.telemetry.setup import Telemetry, open_telemetry
+from tests.support.logs import caught_logs
+from tests.support.tools import ROOT
+
+METHOD = "/facegate.search.v1.FaceSearchService/SearchFace"
+SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[str]:
+    """Accepts connections and never says a word."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+
+
+def opened(endpoint: str | None) -> contextlib.AbstractAsyncContextManager[Telemetry]:
+    """Telemetry toward a collector."""
+    config = TelemetryConfig(otlp_endpoint=endpoint)
+    return open_telemetry(config, methods=[METHOD], tenants=["kyc"], clock=SystemClock(), environ={})
+
+
+def end_call(telemetry: Telemetry, traceparent: str = SAMPLED) -> None:
+    """One call."""
+    record = CallRecord(METHOD, "r", time.monotonic(), tenant="kyc")
+    record.spent("upstream", 0.001)
+    record.finish(time.monotonic())
+    telemetry.calls.ended(record, traceparent)
+
+
+@pytest.mark.parametrize("fault", ["down", "silent"])
+async def test_the_end_takes_less_than_two_seconds(fault: str, tmp_path: Path) -> None:
+    """With spans and metrics that nobody takes."""
+    with caught_logs(tmp_path):
+        async with silent() as address:
+            endpoint = address if fault == "silent" else "http://127.0.0.1:9"
+            async with opened(endpoint) as telemetry:
+                for _ in range(100):
+                    end_call(telemetry)
+                started = time.perf_counter()
+            assert time.perf_counter() - started < 2.0
+
+
+async def test_the_process_ends_too(tmp_path: Path) -> None:
+    """No thread of an exporter holds up the interpreter."""
+    script = f"""
+import asyncio, time
+from gateway.clock import SystemClock
+from gateway.config.telemetry import TelemetryConfig
+from gateway.telemetry.record import CallRecord
+from gateway.telemetry.setup import open_telemetry
+
+async def main():
+    config = TelemetryConfig(otlp_endpoint=ADDRESS)
+    async with open_telemetry(config, methods=[], tenants=[], clock=SystemClock(), environ={{}}) as telemetry:
+        for _ in range(100):
+            telemetry.calls.ended(CallRecord("/a/B", "r", time.monotonic()), {SAMPLED!r})
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+    print("closed", time.monotonic() - started, flush=True)
+asyncio.run(main())
+"""
+    async with silent() as address:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            script.replace("ADDRESS", repr(address)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert process.stdout is not None
+        closed = b""
+        while not closed.startswith(b"closed"):  # before it stand the log lines, which nobody configured
+            closed = await process.stdout.readline()
+            assert closed
+        started = time.perf_counter()
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 0, err[-2000:]
+        # The interpreter's own end, on a busy machine; an exporter that is waited for takes ten seconds.
+        assert time.perf_counter() - started < 5.0
+        assert float(closed.split()[1]) < 2.0
+
+
+async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path: Path) -> None:
+    """Memory stays bounded, and no call waits."""
+    with caught_logs(tmp_path) as logs:
+        async with silent() as endpoint, opened(endpoint) as telemetry:
+            started = time.perf_counter()
+            for _ in range(5000):
+                end_call(telemetry)
+            took = time.perf_counter() - started
+            assert telemetry.spans is not None
+            assert telemetry.spans.dropped.values[()] > 5000
+            assert (
+                f"facegate_telemetry_spans_dropped_total {telemetry.spans.dropped.values[()]}" in telemetry.exposition()
+            )
+        assert took < 5
+        assert len(logs.lines("library.message")) < 5
+
+
+async def test_without_a_collector_no_sdk_is_loaded() -> None:
+    """It takes 200 ms to import, which a gateway without traces need not wait for."""
+    script = """
+import asyncio, sys
+from gateway.clock import SystemClock
+from gateway.config.telemetry import TelemetryConfig
+from gateway.telemetry.setup import open_telemetry
+
+async def main():
+    async with open_telemetry(TelemetryConfig(), methods=[], tenants=[], clock=SystemClock(), environ={}):
+        print(sorted(name for name in sys.modules if name.startswith("opentelemetry.")))
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=subprocess.PIPE, cwd=ROOT)
+    out, _ = await process.communicate()
+    assert out.strip() == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("environ", "spans", "exports"),
+    [
+        ({}, False, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, True, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9"}, True, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_METRICS_EXPORTER": "none"}, True, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SDK_DISABLED": "true"}, False, False),
+    ],
+)
+async def test_the_standard_variables_choose_what_is_sent(environ: dict[str, str], spans: bool, exports: bool) -> None:
+    """Without a setting of the gateway's own."""
+    config = TelemetryConfig()
+    opening = open_telemetry(config, methods=[], tenants=[], clock=SystemClock(), environ=environ)
+    async with opening as telemetry:
+        assert (telemetry.spans is not None, telemetry.exports is not None) == (spans, exports)
