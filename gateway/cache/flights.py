@@ -77,8 +77,22 @@ async def wait(task: asyncio.Task[T], timeout_seconds: float) -> T:
     A task that was cancelled from elsewhere (the end of a drain) raises `GatewayOverloaded`: a `CancelledError` that
     nobody sent to the caller would leave its call without any status.
     """
-    done, _ = await asyncio.wait((task,), timeout=timeout_seconds)
-    if not done:
+    # What `asyncio.wait` does, for one task and at half its cost.
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(timeout_seconds, wake)
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
+    if not task.done():
         raise TimeoutError
     if task.cancelled():
         raise GatewayOverloaded
