@@ -2,7 +2,7 @@
 
 A raw asyncio server in a process of its own reads each request and answers with the same few bytes, so that what is
 left in this process is the client's own cost. The ways take turns, a round each, so that a noisy minute hits them all;
-the figure is the median round. `docs/adr/0002-how-httpx-is-called.md` says what was made of the figures.
+the figure is the median round. `docs/adr/0005-own-http-transport.md` says what was made of the figures.
 
     python -m bench.upstream_ways [--image-bytes 102400] [--calls 300] [--rounds 7] [--concurrency 8] [--only WAY ...]
 """
@@ -74,6 +74,37 @@ class Vendor(asyncio.Protocol):
             self.transport.write(RESPONSE)
 
 
+class Caller(asyncio.Protocol):
+    """The floor: bytes out, bytes in, no HTTP."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.answer.set_result(data)
+
+    async def call(self, pieces: list[bytes]) -> bytes:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.transport.writelines(pieces)
+        return await self.answer
+
+
+def on_sockets(port: int, image: bytes) -> Way:
+    """The way without HTTP, over connections that are kept."""
+    idle: list[Caller] = []
+
+    async def call() -> object:
+        if idle:
+            caller = idle.pop()
+        else:
+            _, caller = await asyncio.get_running_loop().create_connection(Caller, "127.0.0.1", port)
+        answer = await caller.call([b"content-length: %d\r\n\r\n" % len(image), image])
+        idle.append(caller)
+        return answer
+
+    return call
+
+
 def serve(pipe: Connection) -> None:
     """The vendor's process: sends its port through `pipe`, serves until killed."""
 
@@ -103,8 +134,9 @@ def session() -> aiohttp.ClientSession:
 
 
 @contextlib.asynccontextmanager
-async def ways(base_url: str, image: bytes) -> AsyncIterator[dict[str, Way]]:
+async def ways(port: int, image: bytes) -> AsyncIterator[dict[str, Way]]:
     """Every way of calling, by name."""
+    base_url = f"http://127.0.0.1:{port}"
     url = base_url + "/faceset/v2/search_face"
     parsed = httpx.URL(url)
     fixed = {**SECRETS, "accept": "application/json", "accept-encoding": "identity", "user-agent": "facegate"}
@@ -121,7 +153,7 @@ async def ways(base_url: str, image: bytes) -> AsyncIterator[dict[str, Way]]:
         bridged = await stack.enter_async_context(httpx.AsyncClient(transport=over, trust_env=False))
         direct = AiohttpTransport(client=session())
         stack.push_async_callback(direct.aclose)
-        own = open_transport(None, 5.0)
+        own = open_transport(parsed, None, 5.0)
         stack.push_async_callback(own.aclose)
         bare = await stack.enter_async_context(session())
         upstream = await stack.enter_async_context(
@@ -180,6 +212,7 @@ async def ways(base_url: str, image: bytes) -> AsyncIterator[dict[str, Way]]:
             "request to httpx-aiohttp's transport": to_transport,
             "request to the gateway's own transport": to_own_transport,
             "aiohttp itself": bare_aiohttp,
+            "asyncio itself, without HTTP": on_sockets(port, image),
             "UpstreamClient.search": gateway_client,
         }
 
@@ -201,7 +234,7 @@ async def cost(way: Way, calls: int, concurrency: int) -> float:
 
 async def measure(port: int, options: Any) -> None:
     image = secrets.token_bytes(options.image_bytes)
-    async with ways(f"http://127.0.0.1:{port}", image) as table:
+    async with ways(port, image) as table:
         chosen = {k: w for k, w in table.items() if not options.only or any(o in k for o in options.only)}
         figures: dict[str, list[float]] = {name: [] for name in chosen}
         for way in chosen.values():

@@ -162,7 +162,7 @@ async def open_upstream(
     """The client with connections of its own, closed in the end. Raises `ValueError` or `OSError` for bad settings."""
     url = search_url(base_url)
     tls = verifying_context(ca_file) if url.scheme == "https" else None
-    transport = open_transport(tls, timeout_seconds * CONNECT_SHARE)
+    transport = open_transport(url, tls, timeout_seconds * CONNECT_SHARE)
     try:
         yield UpstreamClient(
             transport=transport,

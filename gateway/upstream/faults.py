@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from gateway.errors import UpstreamBadResponse, UpstreamFailure, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.transport import TlsVerificationError
+from gateway.upstream.pool import TlsVerificationError
 
 TLS_ERROR = "tls_error"
 

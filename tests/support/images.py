@@ -6,21 +6,23 @@ import io
 import struct
 import zlib
 from functools import cache
+from random import Random
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
+FLIP_TOP_BOTTOM = Image.Transpose.FLIP_TOP_BOTTOM
 MODES_OF_JPEG = ("L", "RGB", "CMYK")
 MODES_OF_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 def picture(width: int = 320, height: int = 240, mode: str = "RGB", *, seed: int = 1, noise: int = 12) -> Image.Image:
     """A gradient with noise; the same arguments make the same picture. More `noise` makes larger files."""
-    random = np.random.default_rng(seed)
-    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
-    channels = np.stack([x, y, 255 - x], axis=-1) + random.normal(0, noise, (height, width, 3))
-    rgb = Image.fromarray(channels.clip(0, 255).astype(np.uint8))
+    ramp = Image.linear_gradient("L").resize((width, height))
+    gradient = Image.merge("RGB", (ramp.rotate(90).resize((width, height)), ramp, ramp.transpose(FLIP_TOP_BOTTOM)))
+    static = Image.frombytes("RGB", (width, height), Random(seed).randbytes(width * height * 3))
+    # Evenly spread bytes deviate by 74 from their mean.
+    rgb = Image.blend(gradient, static, noise / 74)
     return rgb if mode == "RGB" else rgb.convert("L").convert(mode) if mode == "I;16" else rgb.convert(mode)
 
 
