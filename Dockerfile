@@ -1,0 +1,73 @@
+# The image of FaceGate: Python, the pinned dependencies and the gateway, on nothing else. Its root file system is put
+# together from what they really load, so it holds no shell, no package manager, no installer and no compiler.
+#
+# BASE may be any image of Debian or Ubuntu with Python 3.11 or newer; `make image` builds with what is there.
+ARG BASE=docker.io/library/python:3.13-slim-bookworm
+
+FROM ${BASE} AS python
+ENV PIP_CACHE_DIR=/var/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore \
+    PYTHONDONTWRITEBYTECODE=1
+
+# --- Dependencies: this layer changes with the pins alone -----------------------------------------------------------
+FROM python AS dependencies
+RUN python3 -m venv --without-pip /opt/facegate
+# Copied, not mounted: some builders take a layer from their cache although a mounted file has changed.
+COPY requirements/runtime.txt requirements/sandbox.txt /requirements/
+RUN --mount=type=cache,target=/var/cache/pip \
+    python3 -m pip --python /opt/facegate/bin/python install --quiet --no-deps --only-binary :all: --require-hashes \
+      -r /requirements/runtime.txt -r /requirements/sandbox.txt
+COPY scripts/image/no_core_dumps.py /usr/local/share/facegate/
+# Bytecode is made here, since the container cannot write any; it is never compared with its source again.
+RUN python3 /usr/local/share/facegate/no_core_dumps.py /opt/facegate/bin/python \
+    && /opt/facegate/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/facegate/lib
+
+# --- The gateway ----------------------------------------------------------------------------------------------------
+FROM dependencies AS application
+COPY requirements/build.txt /requirements/
+RUN --mount=type=cache,target=/var/cache/pip \
+    python3 -m venv --without-pip /opt/build \
+    && python3 -m pip --python /opt/build/bin/python install --quiet --no-deps --only-binary :all: --require-hashes \
+      -r /requirements/build.txt
+WORKDIR /source
+COPY . .
+RUN /opt/build/bin/python -m hatchling build -t wheel -d /wheel \
+    && python3 -m pip --python /opt/facegate/bin/python install --quiet --no-deps --no-index --no-cache-dir \
+      /wheel/*.whl \
+    && /opt/facegate/bin/python -P -c 'import gateway.app, gateway.cli.client, gateway.cli.serve, gateway.sandbox.server' \
+    && python3 scripts/image/overlay.py /opt/facegate/bin/python facegate /overlay
+
+# --- What Python and the libraries load from the system ---------------------------------------------------------------
+FROM dependencies AS system
+COPY scripts/image/root.py /usr/local/share/facegate/
+RUN python3 /usr/local/share/facegate/root.py /opt/facegate /root-fs
+
+# --- Its list of contents, CycloneDX: `make sbom` ---------------------------------------------------------------------
+FROM application AS contents
+COPY --from=system /root-fs/var/lib/dpkg/status.d /status.d
+RUN python3 scripts/image/sbom.py /opt/facegate /status.d > /facegate.cdx.json
+
+FROM scratch AS sbom
+COPY --from=contents /facegate.cdx.json /
+
+# --- The image ------------------------------------------------------------------------------------------------------
+FROM scratch
+ENV PATH=/opt/facegate/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+COPY --from=system /root-fs /
+COPY --from=dependencies /opt/facegate /opt/facegate
+COPY --from=application /overlay /
+COPY --from=contents /facegate.cdx.json /usr/share/facegate/
+# By number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+EXPOSE 50051 50052 9464
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["facegate"]
+CMD ["--help"]
+# Last, since they change with every commit and the layers above do not.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="FaceGate" \
+      org.opencontainers.image.description="A gRPC gateway to a face search service" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -1,0 +1,97 @@
+{{- define "facegate.name" -}}
+{{- default "facegate" .Values.nameOverride -}}
+{{- end -}}
+
+{{/* At most 42 characters, so that suffixes keep it below the 63 of a DNS label. */}}
+{{- define "facegate.fullname" -}}
+{{- $name := include "facegate.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 42 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 42 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facegate.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "facegate.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facegate.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels that selectors use: they never change. Arguments: root, component. */}}
+{{- define "facegate.selector" -}}
+app.kubernetes.io/name: {{ include "facegate.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "facegate.labels" -}}
+{{ include "facegate.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The Secret of the listener's certificate; empty without TLS. */}}
+{{- define "facegate.tlsSecret" -}}
+{{- if .Values.tls.secretName -}}
+{{- .Values.tls.secretName -}}
+{{- else if .Values.certificate.enabled -}}
+{{- printf "%s-tls" (include "facegate.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Most gateways that can run at once. */}}
+{{- define "facegate.replicas" -}}
+{{- if .Values.autoscaling.enabled -}}{{ .Values.autoscaling.maxReplicas }}{{- else -}}{{ .Values.replicaCount }}{{- end -}}
+{{- end -}}
+
+{{/* Seconds that a pod needs to end: the drain, then searches already sent to the vendor, and 5 to flush. */}}
+{{- define "facegate.drainSeconds" -}}
+{{- $upstream := default dict .Values.config.upstream -}}
+{{- $timeout := default 10 $upstream.timeout_seconds -}}
+{{- $server := .Values.config.server -}}
+{{- addf .Values.preStopSeconds (default 0 $server.lame_duck_seconds) (default 25 $server.drain_seconds) $timeout 5 | ceil | int -}}
+{{- end -}}
+
+{{/* "restricted" of the Pod Security Standards, for a container of any image here. */}}
+{{- define "facegate.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+readOnlyRootFilesystem: true
+{{- end -}}
+
+{{- define "facegate.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* What the tenant of a trial calls with. It is as public as the sandbox's own pair, and exists beside it only. */}}
+{{- define "facegate.demoToken" -}}
+sandbox-token-that-opens-nothing
+{{- end -}}
+
+{{- define "facegate.isDemo" -}}
+{{- if and .Values.sandbox.enabled (not .Values.tenants) -}}true{{- end -}}
+{{- end -}}

@@ -1,0 +1,65 @@
+"""Every value is described, used, and in the generated pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.chart.docs import CHART, main
+from scripts.chart.values import Undescribed, Value, read_values
+
+# A path of values in a template, from the root or by way of the variables that stand for it.
+_USED = re.compile(r"\$?\.Values\.([A-Za-z0-9_.]+)|\$v(?:alues)?\.([A-Za-z0-9_.]+)")
+# Read by a computed key: `index .Values.valkey $name`.
+_COMPUTED = {"valkey.quota.enabled", "valkey.cache.enabled"}
+
+
+def _leaves() -> list[Value]:
+    return [leaf for value in read_values(CHART / "values.yaml") for leaf in value.leaves()]
+
+
+def _templates() -> str:
+    files = [*(CHART / "templates").rglob("*.yaml"), *(CHART / "templates").rglob("*.tpl")]
+    return "\n".join(file.read_text("utf-8") for file in files)
+
+
+def _used() -> set[str]:
+    return {(one or other).rstrip(".") for one, other in _USED.findall(_templates())}
+
+
+@pytest.mark.parametrize("value", _leaves(), ids=lambda value: value.name)
+def test_every_value_is_used(value: Value) -> None:
+    """A template reads each value; the gateway's own settings are handed on as a whole."""
+    used = _used()
+    handed_on = value.path[0] == "config" and "config" in used
+    assert handed_on or value.name in used or value.name in _COMPUTED
+
+
+def test_every_value_that_is_used_exists() -> None:
+    """A template reads no value that is not in values.yaml, so a typing error in one does not go unnoticed."""
+    known = {leaf.name for leaf in _leaves()}
+    known |= {name.rpartition(".")[0] for name in known}
+    known |= {name.rpartition(".")[0] for name in known}
+    # Of the gateway's settings, those that decide something of the pod.
+    settings = {"config.upstream", "config.auth", "config.server"}
+    assert _used() - known - settings == set()
+
+
+def test_every_value_is_described() -> None:
+    """Each value has a sentence, which ends."""
+    assert not [leaf.name for leaf in _leaves() if not leaf.description.endswith(".")]
+
+
+def test_a_value_without_a_sentence_is_refused(tmp_path: Path) -> None:
+    """The generator does not write a page with a gap."""
+    bare = tmp_path / "values.yaml"
+    bare.write_text("# Described.\na: 1\nb: 2\n", "utf-8")
+    with pytest.raises(Undescribed, match="b has no comment"):
+        read_values(bare)
+
+
+def test_readme_and_schema_are_up_to_date() -> None:
+    """Both are what values.yaml and the gateway's settings give now."""
+    assert main(["--check"]) == 0

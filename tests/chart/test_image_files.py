@@ -1,0 +1,112 @@
+"""The Dockerfile and what guards the image, without building it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from scripts.image.scan import findings
+from tests.support.chart import HOW
+from tests.support.tools import ROOT, require_tool
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+FINAL = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+# Made here, so that no key lies in the repository.
+KEY = b"-----BEGIN " + b"PRIVATE KEY-----\n" + 2 * (64 * b"A" + b"\n") + b"-----END " + b"PRIVATE KEY-----\n"
+
+
+@pytest.mark.helm
+def test_hadolint_has_nothing_to_say() -> None:
+    """The Dockerfile keeps to hadolint's rules, none of them turned off."""
+    ran = subprocess.run(
+        [require_tool("hadolint", HOW), ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert "hadolint ignore" not in DOCKERFILE
+
+
+def test_final_stage_starts_from_nothing() -> None:
+    """The image holds what is copied into it, no base's shell or package manager, and runs nothing while it is built."""
+    assert FINAL.startswith("\nFROM scratch\n")
+    assert "\nRUN " not in FINAL
+    assert re.search(r"^USER [1-9][0-9]+:[1-9][0-9]+$", FINAL, re.MULTILINE)
+    assert "\nSTOPSIGNAL SIGTERM\n" in FINAL
+    assert '\nENTRYPOINT ["facegate"]\n' in FINAL
+
+
+def test_every_install_is_pinned() -> None:
+    """Each installation from an index asks for hashes and takes no source distribution, so nothing is compiled."""
+    installs = re.findall(r"pip [^&]*install (?:[^\\&]|\\\n)*", DOCKERFILE)
+    assert len(installs) == 3
+    for install in installs:
+        assert "--no-index" in install or {"--require-hashes", "--only-binary"} <= set(install.split())
+
+
+def test_context_is_what_is_named() -> None:
+    """The build sees listed paths only: neither history nor a secret that lies around gets near an image."""
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert next(line for line in lines if not line.startswith("#")) == "*"
+    assert not [line for line in lines if line.startswith("!") and ("*" in line or not (ROOT / line[1:]).exists())]
+
+
+def test_image_needs_what_the_product_needs() -> None:
+    """What is pinned for the image's extra parts is what is tested: the same versions as in the developers' pins."""
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements/dev.txt").read_text("utf-8"), re.MULTILINE))
+    for name in ("runtime", "sandbox"):
+        text = (ROOT / f"requirements/{name}.txt").read_text("utf-8")
+        for package, version in re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE):
+            assert pinned[package] == version
+
+
+def _image(folder: Path, *layers: dict[str, bytes], settings: bytes = b"{}") -> Path:
+    """An archive as `docker save` writes it."""
+
+    def packed(files: dict[str, bytes]) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return buffer.getvalue()
+
+    named = {f"{number}.tar": packed(files) for number, files in enumerate(layers)}
+    manifest = json.dumps([{"Config": "settings.json", "Layers": list(named)}]).encode()
+    archive = folder / "image.tar"
+    archive.write_bytes(packed({"manifest.json": manifest, "settings.json": settings, **named}))
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (KEY, "private key"),
+        (b"fg" + b"_" + 43 * b"x", "token of FaceGate"),
+        (b"url: valkey://user:" + b"longsecret@store.example", "password in a URL"),
+        (b"X-DF-API-" + b"SECRET: 0123456789abcdef0123", "API secret"),
+    ],
+)
+def test_scan_finds_a_secret_that_a_later_layer_deletes(tmp_path: Path, content: bytes, kind: str) -> None:
+    """Each layer is looked at by itself, since whoever pulls the image has all of them."""
+    image = _image(tmp_path, {"app/notes.txt": content}, {"app/.wh.notes.txt": b""})
+    (found,) = findings(image)
+    assert found.startswith("layer 0: /app/notes.txt: ")
+    assert kind in found
+    assert content.decode() not in found
+
+
+def test_scan_looks_at_names_and_settings(tmp_path: Path) -> None:
+    """Files that never belong into an image are found by name; variables and history are looked at too."""
+    settings = json.dumps({"config": {"Env": ["TOKEN=" + "fg" + "_" + 43 * "x"]}}).encode()
+    assert len(list(findings(_image(tmp_path, {"etc/pip.conf": b"", "app/.git/config": b""}, settings=settings)))) == 3
+
+
+def test_scan_passes_a_clean_image(tmp_path: Path) -> None:
+    """What libraries hold to write a key is no key."""
+    assert not list(findings(_image(tmp_path, {"lib/pem.py": b'HEAD = "-----BEGIN ' + b'PRIVATE KEY-----"\n'})))
