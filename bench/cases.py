@@ -22,6 +22,7 @@ class Case:
     code: str = "OK"
     cache: str | None = None
     distinct: bool = False
+    cache_mode: str = "CACHE_MODE_READ_WRITE"
     metadata: tuple[tuple[str, str], ...] = _bearer(TOKEN)
     image_bytes: int | None = None
 
@@ -30,10 +31,10 @@ CASES = (
     Case("hit", "the same image again, answered from the cache", 0.80, cache="CACHE_STATUS_HIT"),
     Case(
         "miss",
-        "an image never seen before, searched at an instant vendor",
+        "searched anew at an instant vendor and kept; a refresh, so that h2load can repeat it",
         0.50,
         cache="CACHE_STATUS_MISS",
-        distinct=True,
+        cache_mode="CACHE_MODE_REFRESH",
     ),
     Case(
         "refused-credentials",

@@ -28,7 +28,7 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     The result: seconds, the latency of each in seconds, how many ended with which code, and how many answers each
     status of the cache had.
     """
-    requests = Requests.of(job["image_bytes"])
+    requests = Requests.of(job["image_bytes"], job["cache_mode"])
     metadata = tuple((str(key), str(value)) for key, value in job["metadata"])
     codes: Counter[str] = Counter()
     cache: Counter[str] = Counter()

@@ -49,9 +49,6 @@ class Load:
         self._image_bytes = image_bytes
         self._body = folder / "request.bin"
         self._log = folder / "calls.tsv"
-        message = Requests.of(image_bytes).same
-        # gRPC's frame: not compressed, length, message.
-        self._body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
         self._h2load = shutil.which("h2load")
 
     def tool(self, case: Case) -> str:
@@ -77,6 +74,7 @@ class Load:
             "connections": CONNECTIONS,
             "concurrency": concurrency,
             "distinct": case.distinct,
+            "cache_mode": case.cache_mode,
             "look_inside": look_inside,
         }
         assert self._client.stdin is not None
@@ -92,6 +90,9 @@ class Load:
 
     def _by_h2load(self, target: str, case: Case, calls: int) -> Run:
         self._log.unlink(missing_ok=True)
+        message = Requests.of(self._image_bytes, case.cache_mode).same
+        # gRPC's frame: not compressed, length, message.
+        self._body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
         headers = [("content-type", "application/grpc"), ("te", "trailers"), *case.metadata]
         command = [str(self._h2load), "-n", str(calls), "-c", str(CONNECTIONS), "-m", str(STREAMS), "-t", "1"]
         command += ["-d", str(self._body), "--log-file", str(self._log)]

@@ -41,10 +41,11 @@ class Requests:
     tail: bytes
 
     @classmethod
-    def of(cls, image_bytes: int) -> Requests:
+    def of(cls, image_bytes: int, cache_mode: str) -> Requests:
         request = pb.SearchFaceRequest(face_set=FACE_SET, image=pb.Image(content=photo(image_bytes)))
         head, _, tail = request.SerializeToString().rpartition(_MARK)
-        return cls(head, tail)
+        control = pb.SearchFaceRequest(cache_control=pb.CacheControl(mode=pb.CacheMode.Value(cache_mode)))
+        return cls(head, tail + control.SerializeToString())
 
     @property
     def same(self) -> bytes:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from gateway.telemetry.record import CallRecord
 
 _STEPS = ("auth", "quota", "cache", "upstream", "total")
 
 
+@cache
+def _template(steps: tuple[str, ...]) -> str:
+    return ", ".join(f"{step};dur=%.2f" for step in steps)
+
+
 def trailers_of(record: CallRecord) -> tuple[tuple[str, str], ...]:
     """`x-request-id`, `server-timing` (milliseconds), and `x-cache` and `x-quota-remaining` where they are known."""
     steps = record.steps
-    timing = ", ".join([f"{step};dur={steps[step] * 1000:.2f}" for step in _STEPS if step in steps])
+    known = [step for step in _STEPS if step in steps]
+    timing = _template(tuple(known)) % tuple([steps[step] * 1000 for step in known])
     trailers: tuple[tuple[str, str], ...] = (("x-request-id", record.request_id), ("server-timing", timing))
     if record.cache_status:
         trailers += (("x-cache", record.cache_status),)

@@ -38,7 +38,7 @@ async def test_an_anonymous_tenant_needs_a_restart(tmp_path: Path) -> None:
     _, public = config_of(tmp_path, PUBLIC)
     authenticator = Authenticator(tenants_of(public))
     file, _ = config_of(tmp_path, LOCAL)
-    await ConfigReload(file, public, authenticator, list)()
+    await ConfigReload(file, public, authenticator, [].extend)()
 
     assert (await authenticator.authenticate((f"Bearer {TOKEN}",), None)).tenant.id == "kyc"
     with pytest.raises(CredentialsInvalid):
@@ -51,6 +51,6 @@ async def test_taking_the_anonymous_tenant_away_counts_at_once(tmp_path: Path) -
     authenticator = Authenticator(tenants_of(local))
     assert (await authenticator.authenticate((), None)).tenant.id == "kyc"
     file, _ = config_of(tmp_path, {"server": LOCAL["server"]})
-    await ConfigReload(file, local, authenticator, list)()
+    await ConfigReload(file, local, authenticator, [].extend)()
     with pytest.raises(CredentialsInvalid):
         await authenticator.authenticate((), None)
