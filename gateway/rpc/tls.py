@@ -29,6 +29,7 @@ class ServerTls:
         self._key_file = key_file
         self._client_ca_file = client_ca_file
         self._loaded: grpc.ServerCertificateConfiguration | None = None
+        self._changed: grpc.ServerCertificateConfiguration | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -37,17 +38,26 @@ class ServerTls:
 
     def reload(self) -> None:
         """Reads the files, for connections from now on. Raises `BadTlsMaterial`, and then keeps what was there."""
-        self._loaded = self._load()
+        self._changed = self._loaded = self._load()
 
     def credentials(self) -> grpc.ServerCredentials:
         """Credentials that follow `reload`. With client authorities, every connection has to show a certificate."""
+        assert self._loaded is not None, "reload() comes first"
+        self._changed = None
         return grpc.dynamic_ssl_server_credentials(
-            self._current(), self._current, require_client_authentication=self._client_ca_file is not None
+            self._loaded,
+            self._take_changed,  # type: ignore[arg-type]  # None is gRPC's word for "unchanged"; the stubs miss it
+            require_client_authentication=self._client_ca_file is not None,
         )
 
-    def _current(self) -> grpc.ServerCertificateConfiguration:
-        assert self._loaded is not None, "reload() comes first"
-        return self._loaded
+    def _take_changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What was loaded since gRPC asked last, or None.
+
+        It asks at every handshake, on threads of its own, and what it is given replaces its state under the handshakes
+        that are under way. The process crashed now and then when each was answered with the same material.
+        """
+        changed, self._changed = self._changed, None
+        return changed
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         key, chain = _read(self._key_file), _read(self._cert_file)

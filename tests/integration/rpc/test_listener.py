@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tests.support.conditions import eventually
 from tests.support.gateway import config_of, refusal, running
 from tests.support.images import jpeg
 from tests.support.pki import Authority
-from tests.support.tools import require_tool
+from tests.support.tools import ROOT, require_tool
 from tests.support.upstream import FakeUpstream
 
 if TYPE_CHECKING:
@@ -71,6 +72,16 @@ async def test_tls_answers_who_trusts_its_authority_and_nobody_else(tmp_path: Pa
         async with grpc.aio.secure_channel(f"localhost:{port}", bad) as channel:
             error = await refusal(FaceSearchServiceStub(channel).SearchFace(REQUEST, timeout=5))
             assert error.code == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_many_handshakes_at_once_do_no_harm(tmp_path: Path) -> None:
+    """gRPC is told of a certificate once: told at every handshake, it swaps it under others and the process dies."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.handshakes", str(tmp_path), "4", cwd=ROOT, stdout=subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert int(output.split()[-1]) > 50
 
 
 async def test_a_key_of_another_certificate_is_a_start_error(tmp_path: Path) -> None:
