@@ -69,7 +69,8 @@ class ServerConfig(Section):
         ge=1,
         le=1 << 40,
         json_schema_extra={"unit": "bytes"},
-        description="Most bytes of request bodies in flight; further calls are refused with GATEWAY_OVERLOADED.",
+        description="Most bytes of request bodies in flight. Further bodies wait unread at their callers, as many as would "
+        "fit; calls beyond those are refused with GATEWAY_OVERLOADED.",
     )
     default_deadline_seconds: float = Field(
         default=15, gt=0, le=600, description="Deadline of a call that comes without one."
