@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.tools import require_tool
 
 # CI draws the same examples each time, so that a red run says something about the change; a developer's run explores.
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+
+@pytest.fixture
+def promtool() -> Path:
+    """Prometheus's checker."""
+    return require_tool("promtool", "apt-get install prometheus")
+
+
+@pytest.fixture
+def chromium() -> Path:
+    """A browser."""
+    return require_tool("chromium", "apt-get install chromium")

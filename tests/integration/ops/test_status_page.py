@@ -22,10 +22,10 @@ from gateway.quota.status import LimitKind, LimitStatus, QuotaStatus
 from gateway.telemetry.history import Moment
 from gateway.telemetry.observed import Observed
 from gateway.telemetry.setup import Telemetry
-from tests.support.browser import browse, chromium, screenshot
+from tests.support.browser import browse, screenshot
 from tests.support.clock import ManualClock
 
-needs_browser = pytest.mark.skipif(chromium() is None, reason="Debian package chromium is not installed")
+needs_browser = pytest.mark.usefixtures("chromium")
 
 TENANTS = (
     Tenant("kyc", face_sets={"employees": "canary-upstream-name"}),

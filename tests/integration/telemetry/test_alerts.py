@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -119,9 +118,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
 }
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="Debian package prometheus is not installed"
-)
+needs_promtool = pytest.mark.usefixtures("promtool")
 
 
 def a_test(alert: str, series: dict[str, str], *, fires: bool) -> dict[str, Any]:

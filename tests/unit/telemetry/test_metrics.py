@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import string
 import subprocess
 
@@ -112,7 +111,7 @@ def test_a_follower_is_no_attempt() -> None:
     assert metrics.coalesced.values == {(): 1}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian package prometheus is not installed")
+@pytest.mark.usefixtures("promtool")
 def test_prometheus_likes_the_page() -> None:
     """promtool finds nothing to complain of, with every metric present."""
     telemetry = Telemetry([METHOD], ["kyc"], SystemClock())
