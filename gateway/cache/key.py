@@ -1,8 +1,14 @@
 """The name under which answers to searches of one image are kept.
 
-One keyed BLAKE3 over the image, under a key that binds all the rest: tenant, face set, the upstream's address and the
-epochs in force. So tenants never meet, a purge makes every old name unreachable, the same bytes have the same name
-however they were sent, and nobody without the key file can compute one. The only place that hashes an image.
+A keyed hash of the image, under keys that bind all the rest: tenant, face set, the upstream's address and the epochs in
+force. So tenants never meet, a purge makes every old name unreachable, the same bytes have the same name however they
+were sent, and nobody without the key file can compute one. The only place that hashes an image.
+
+The hash is a universal one under a pseudo-random function (Carter and Wegman 1979; Shoup 1996): GHASH, as GMAC gives it
+(NIST SP 800-38D), then keyed BLAKE3 of those 16 bytes. Two images of at most 2^19 blocks collide with a chance below
+2^-109 (blocks / 2^128) for whoever does not know the keys. GMAC asks for a new nonce each time because a forger sees
+its tags; here none is ever seen, only the function's output, so that a constant nonce costs nothing but a constant.
+Why not BLAKE3 of the whole image: ADR 0009.
 """
 
 from __future__ import annotations
@@ -10,9 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.cache.epochs import Epochs, EpochView, Scope
 from gateway.cache.keys import CacheKeys, KeyRing
+
+_NONCE = bytes(12)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -27,6 +36,7 @@ class Realm:
     keys: CacheKeys
     version: int
     hash_key: bytes
+    fingerprint: AESGCM
 
 
 class CacheKey:
@@ -58,9 +68,10 @@ class Keymaker:
         self._realms: dict[tuple[str, str], Realm] = {}
 
     def key(self, tenant: str, face_set: str, image: bytes) -> CacheKey:
-        """The key for `image` in a face set, by the upstream's name. Costs one keyed hash: 25 µs for 100 KB."""
+        """The key for `image` in a face set, by the upstream's name. Costs one keyed hash: 20 µs for 100 KB."""
         realm = self.realm(tenant, face_set)
-        return CacheKey(blake3(image, key=realm.hash_key).digest(), realm)
+        # Of nothing encrypted, only the tag over the image is left.
+        return CacheKey(blake3(realm.fingerprint.encrypt(_NONCE, b"", image), key=realm.hash_key).digest(), realm)
 
     def realm(self, tenant: str, face_set: str) -> Realm:
         """The realm in force."""
@@ -73,10 +84,11 @@ class Keymaker:
         scope, keys, version = Scope(tenant, face_set), self._ring.current, self._epochs.version
         epochs = self._epochs.of(scope)
         if last is not None and last.keys is keys and last.epochs == epochs:
-            hash_key = last.hash_key
+            hash_key, fingerprint = last.hash_key, last.fingerprint
         else:
-            hash_key = keys.identity_key(tenant, face_set, self._base_url, *epochs)
-        realm = self._realms[tenant, face_set] = Realm(scope, epochs, keys, version, hash_key)
+            hash_key, image_key = keys.identity_keys(tenant, face_set, self._base_url, *epochs)
+            fingerprint = AESGCM(image_key)
+        realm = self._realms[tenant, face_set] = Realm(scope, epochs, keys, version, hash_key, fingerprint)
         return realm
 
     def in_force(self, key: CacheKey) -> bool:

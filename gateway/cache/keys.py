@@ -29,9 +29,10 @@ class CacheKeys:
         self._identity = _derive(master, b"facegate/cache/1/identity")
         self._sealing = _derive(master, b"facegate/cache/1/sealing")
 
-    def identity_key(self, *names: str | int) -> bytes:
-        """The key under which images are hashed, for one combination of names (tenant, face set ...): never shared."""
-        return _hash(self._identity, names)
+    def identity_keys(self, *names: str | int) -> tuple[bytes, bytes]:
+        """The two keys under which images are hashed, for one combination of names (tenant, face set ...)."""
+        keys = _hash(self._identity, names)
+        return keys[:KEY_BYTES], keys[KEY_BYTES:]
 
     def sealing_key(self, record: bytes) -> bytes:
         """The key that seals one record. One a record: random nonces of 96 bits are safe for 2^32 seals of a key."""
@@ -54,7 +55,7 @@ def _hash(key: bytes, names: tuple[str | int, ...]) -> bytes:
     for name in names:
         data = str(name).encode()
         hasher.update(len(data).to_bytes(8, "little") + data)
-    return hasher.digest()
+    return hasher.digest(2 * KEY_BYTES)
 
 
 class KeyRing:
