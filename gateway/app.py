@@ -129,13 +129,9 @@ async def open_gateway(
             clock=clock,
         )
         admit = Admit(config.server.max_concurrent_rpcs, config.server.max_body_bytes_in_flight, clock)
-        # The order of a call, outermost first. The observers also see the calls that the guards refuse.
-        observers = (
-            Observe(
-                telemetry.calls, clock, telemetry.faults
-            ),  # sees every end of a call, with the status that the caller gets
-            AnswerErrors(clock),  # nothing raised further in gets past here as it is
-        )
+        # The order of a call, outermost first: telemetry sees every end of a call, also of those that are refused, with
+        # the status that the caller gets, since nothing raised further in gets past `AnswerErrors` as it is.
+        observer = Observe(telemetry.calls, AnswerErrors(clock), clock)
         guards = (
             # A stranger costs nothing more.
             Authenticate(auth.authenticator, clock, certificates=config.server.tls.client_ca_file is not None),
@@ -150,7 +146,7 @@ async def open_gateway(
                 **AdminService(auth.authenticator, quota.usage, cache, clock).methods(),
             },
             SERVICES,
-            observers,
+            observer,
             guards,
             clock=clock,
             default_deadline_seconds=config.server.default_deadline_seconds,

@@ -11,14 +11,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Role(StrEnum):
+class Word(StrEnum):
+    """A string of a fixed set that hashes as the string that it equals.
+
+    `Enum` hashes by the member's name and in Python code, which is felt at every dictionary on a call's way.
+    """
+
+    __hash__ = str.__hash__
+
+
+class Role(Word):
     """What a tenant's principals may do."""
 
     CALLER = "caller"
     OPERATOR = "operator"
 
 
-class Window(StrEnum):
+class Window(Word):
     """A calendar window in UTC, over which upstream calls are counted."""
 
     MINUTE = "minute"
@@ -62,7 +71,7 @@ class Principal:
     method: str
 
 
-class ImageFormat(StrEnum):
+class ImageFormat(Word):
     """The formats that the vendor takes."""
 
     JPEG = "jpeg"
@@ -91,7 +100,7 @@ class SearchParameters:
     start_time: int
 
 
-class CacheMode(StrEnum):
+class CacheMode(Word):
     """What a call may do with the result cache."""
 
     READ_WRITE = "read_write"
@@ -137,7 +146,7 @@ class Match:
     create_time: int
 
 
-class Outcome(StrEnum):
+class Outcome(Word):
     """What a search found."""
 
     MATCHED = "matched"
@@ -155,7 +164,7 @@ class UpstreamAnswer:
     attempts: int = 1
 
 
-class CacheStatus(StrEnum):
+class CacheStatus(Word):
     """How the cache took part in an answer."""
 
     HIT = "hit"

@@ -74,38 +74,42 @@ class FaceSearch:
 
     async def __call__(self, tenant: Tenant, search: Search, deadline: float, record: CallRecord) -> SearchAnswer:
         """Answers `search`, at the latest `ANSWER_MARGIN_SECONDS` before `deadline` (monotonic)."""
-        record.image_format, record.image_bytes = search.image.format.value, len(search.image.content)
+        record.image_format, record.image_bytes = search.image.format, len(search.image.content)
         try:
             face_set = resolve_face_set(tenant, search.face_set)
             record.face_set = search.face_set
-            with await self._admit(tenant, record) as admission:
+            started = self._clock.monotonic()
+            try:
+                admission = await self._quota.admit(tenant)
+            finally:
+                record.spent("quota", started, self._clock.monotonic())
+            try:
                 answer = await self._answer(admission, search, face_set, deadline, record)
+            finally:
+                admission.release()
         except QuotaExceeded:
             self._usage.today(tenant.id).quota_rejections += 1
             raise
         except GatewayError:
             self._usage.today(tenant.id).failures += 1
             raise
-        record.cache_status = answer.cache_status.value
+        record.cache_status = answer.cache_status
         record.match_count = len(answer.answer.matches)
         return answer
-
-    async def _admit(self, tenant: Tenant, record: CallRecord) -> Admission:
-        started = self._clock.monotonic()
-        try:
-            admission = await self._quota.admit(tenant)
-        finally:
-            record.spent("quota", self._clock.monotonic() - started)
-        self._usage.today(tenant.id).searches += 1
-        record.quota_remaining = admission.remaining
-        record.degraded = admission.degraded
-        return admission
 
     async def _answer(
         self, admission: Admission, search: Search, face_set: str, deadline: float, record: CallRecord
     ) -> SearchAnswer:
+        self._usage.today(admission.tenant.id).searches += 1
+        record.quota_remaining = admission.remaining
+        record.degraded = admission.degraded
         cached = plan(search.cache_control)
-        key, found = await self._look_up(cached, admission.tenant, search, face_set, record)
+        started = self._clock.monotonic()
+        key = self._cache.key(admission.tenant.id, face_set, search.image.content)
+        found = self._peek(cached, key, search)
+        if found is None:
+            found = await self._cache.lookup(key, search.parameters, search.cache_control.max_age_seconds)
+        record.spent("cache", started, self._clock.monotonic())
         if isinstance(found, CachedAnswer):
             self._usage.today(admission.tenant.id).cache_hits += 1
             return SearchAnswer(
@@ -143,16 +147,11 @@ class FaceSearch:
             degraded=admission.degraded or landed.degraded,
         )
 
-    async def _look_up(
-        self, cached: CachePlan, tenant: Tenant, search: Search, face_set: str, record: CallRecord
-    ) -> tuple[CacheKey, CachedAnswer | Absent]:
-        started = self._clock.monotonic()
-        key = self._cache.key(tenant.id, face_set, search.image.content)
-        found: CachedAnswer | Absent = Absent.MISS if self._cache.available() else Absent.OUT
+    def _peek(self, cached: CachePlan, key: CacheKey, search: Search) -> CachedAnswer | Absent | None:
+        """What can be told of the cache without waiting for it; None if that is not enough."""
         if cached.reads:
-            found = await self._cache.lookup(key, search.parameters, search.cache_control.max_age_seconds)
-        record.spent("cache", self._clock.monotonic() - started)
-        return key, found
+            return self._cache.peek(key, search.parameters, search.cache_control.max_age_seconds)
+        return Absent.MISS if self._cache.available() else Absent.OUT
 
     async def _share(
         self,
@@ -176,7 +175,7 @@ class FaceSearch:
         except TimeoutError:
             raise UpstreamTimeout("caller_deadline") from None
         finally:
-            record.spent("upstream", self._clock.monotonic() - started)
+            record.spent("upstream", started, self._clock.monotonic())
         record.upstream_attempts = 0 if joined else landed.answer.attempts
         record.degraded = record.degraded or landed.degraded
         if landed.quota_remaining is not None and not joined:

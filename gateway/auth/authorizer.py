@@ -6,13 +6,12 @@ The only place that resolves a face set's alias. Which method needs which permis
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from gateway.errors import FaceSetNotAllowed, OperationNotAllowed
-from gateway.model import Principal, Role, Tenant
+from gateway.model import Principal, Role, Tenant, Word
 
 
-class Permission(StrEnum):
+class Permission(Word):
     """What a method can ask of a caller."""
 
     SEARCH = "search"

@@ -129,6 +129,7 @@ class MemoryCacheStore:
     """The store of a single replica. Always available, never waits; ends with the process, and its epochs with it."""
 
     available = True
+    shared = False
 
     def __init__(self, clock: Clock, max_bytes: int) -> None:
         self.epochs = EpochView()

@@ -85,16 +85,29 @@ class ResultCache:
             return parameters
         return replace(parameters, max_results=_WIDEST_RESULTS)
 
+    def peek(
+        self, key: CacheKey, parameters: SearchParameters, max_age_seconds: float | None
+    ) -> CachedAnswer | Absent | None:
+        """The newest answer that serves the request and is at most `max_age_seconds` old (None: any that lives).
+
+        Never waits: None says that only `lookup` can tell.
+        """
+        store = self._store
+        if not store.available:
+            return Absent.OUT
+        found = self._serve(store.peek(key), parameters, max_age_seconds)
+        if found is None and not store.shared:
+            return Absent.MISS
+        return found
+
     async def lookup(
         self, key: CacheKey, parameters: SearchParameters, max_age_seconds: float | None
     ) -> CachedAnswer | Absent:
-        """The newest answer that serves the request and is at most `max_age_seconds` old (None: any that lives)."""
-        store = self._store
-        if not self.available():
-            return Absent.OUT
-        found = self._serve(store.peek(key), parameters, max_age_seconds)
+        """What `peek` gives, or else what is beyond this process."""
+        found = self.peek(key, parameters, max_age_seconds)
         if found is not None:
             return found
+        store = self._store
         try:
             record = await store.fetch(key)
         except StoreOut:

@@ -42,6 +42,8 @@ _log = structlog.get_logger(__name__)
 class ValkeyCacheStore:
     """The store of many replicas. `start` it before use; `aclose` ends what it started, and leaves the client open."""
 
+    shared = True
+
     def __init__(
         self,
         client: StoreClient,

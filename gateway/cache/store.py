@@ -25,6 +25,8 @@ class CacheStore(Protocol):
     """
 
     epochs: EpochView
+    shared: bool
+    """Whether there is anything beyond this process."""
 
     @property
     def available(self) -> bool:
@@ -36,7 +38,7 @@ class CacheStore(Protocol):
         ...
 
     async def fetch(self, key: CacheKey) -> bytes | None:
-        """The record from beyond this process, where there is a beyond; call it when `peek` did not serve."""
+        """The record from beyond this process; call it when `peek` did not serve and the store is `shared`."""
         ...
 
     async def update(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:

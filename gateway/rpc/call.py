@@ -64,29 +64,25 @@ class Body:
     answered by a streaming handler instead (the same bytes on the wire), whose message is read when it is asked for.
     """
 
-    __slots__ = ("_messages", "_raw")
+    __slots__ = ("_messages", "raw")
 
     def __init__(self, raw: bytes | None = None, messages: AsyncIterator[bytes] | None = None) -> None:
-        self._raw = raw
+        self.raw = raw
+        """The message, once it is in memory."""
         self._messages = messages
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the message is in memory."""
-        return self._raw is not None
 
     @property
     def size(self) -> int:
         """Bytes of the message; 0 until it has arrived."""
-        return len(self._raw) if self._raw is not None else 0
+        return len(self.raw) if self.raw is not None else 0
 
     async def read(self) -> bytes:
         """The raw message. Raises `Cancelled` if the caller closes the stream without sending one."""
-        if self._raw is None:
+        if self.raw is None:
             assert self._messages is not None
             async for raw in self._messages:
-                self._raw = raw
+                self.raw = raw
                 break
             else:
                 raise Cancelled
-        return self._raw
+        return self.raw

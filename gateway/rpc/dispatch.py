@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.clock import Clock
 from gateway.errors import MethodNotImplemented
 from gateway.rpc.call import Body, Call, call_from_headers
-from gateway.rpc.interceptors import Context, Guard, Handler, Interceptor, chain
+from gateway.rpc.interceptors import Context, Guard, Handler, Interceptor
 from gateway.rpc.policy import POLICY
 
 # A servicer's method: takes the call and the raw request message, gives the response message.
@@ -28,9 +28,10 @@ Method = Callable[[Call, bytes], Awaitable[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One RPC: its chain of interceptors around its method, and how its response is written."""
+    """One RPC: its method inside the interceptors, for either shape, and how its response is written."""
 
-    handler: Handler
+    ready: Handler
+    waiting: Handler
     serialize: Callable[[Message], bytes]
 
 
@@ -45,17 +46,17 @@ class Dispatcher(grpc.GenericRpcHandler):
         self,
         methods: Mapping[str, Method],
         services: Sequence[ServiceDescriptor],
-        observers: Sequence[Interceptor],
+        observer: Interceptor,
         guards: Sequence[Guard],
         *,
         clock: Clock,
         default_deadline_seconds: float,
     ) -> None:
-        """`methods` by their full path. `observers` stand around `guards`, and around the calls that guards refuse.
+        """`methods` by their full path. `observer` stands around `guards`, and around the calls that guards refuse.
 
         Raises `ValueError` for an RPC without a line in the policy.
         """
-        self._observers = tuple(observers)
+        self._observer = observer
         self._guards = tuple(guards)
         self._clock = clock
         self._default_deadline = default_deadline_seconds
@@ -67,11 +68,19 @@ class Dispatcher(grpc.GenericRpcHandler):
             self._routes[path] = self._route(methods.get(path, _not_implemented), descriptor)
 
     def _route(self, method: Method, descriptor: MethodDescriptor) -> Route:
-        async def invoke(call: Call, body: Body, context: Context) -> Message:
+        async def read(call: Call, body: Body, context: Context) -> Message:
             return await method(call, await body.read())
 
+        def go_on(call: Call, body: Body, context: Context) -> Awaitable[Message]:
+            assert body.raw is not None
+            return method(call, body.raw)
+
+        waiting: Handler = read
+        ready: Handler = go_on
+        for guard in reversed(self._guards):
+            waiting, ready = guard.wrap(waiting), guard.wrap_ready(ready)
         response_class = GetMessageClass(descriptor.output_type)
-        return Route(chain((*self._observers, *self._guards), invoke), response_class.SerializeToString)
+        return Route(self._observer.wrap(ready), self._observer.wrap(waiting), response_class.SerializeToString)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, Message] | None:
         """Chooses the shape of one call. Runs on its headers, before its message is read."""
@@ -95,13 +104,13 @@ class Dispatcher(grpc.GenericRpcHandler):
 
             async def unary(raw: bytes, context: Context) -> Message:
                 self._set_deadline(call, context)
-                return await route.handler(call, Body(raw), context)
+                return await route.ready(call, Body(raw), context)
 
             return grpc.unary_unary_rpc_method_handler(unary, None, route.serialize)
 
         async def streaming(messages: AsyncIterator[bytes], context: Context) -> Message:
             self._set_deadline(call, context)
-            return await route.handler(call, Body(messages=messages), context)
+            return await route.waiting(call, Body(messages=messages), context)
 
         return grpc.stream_unary_rpc_method_handler(streaming, None, route.serialize)
 
@@ -109,7 +118,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         async def fail(call: Call, body: Body, context: Context) -> Message:
             raise error
 
-        handler = chain(self._observers, fail)
+        handler = self._observer.wrap(fail)
 
         async def refused(messages: AsyncIterator[bytes], context: Context) -> Message:
             return await handler(call, Body(messages=messages), context)

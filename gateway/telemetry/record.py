@@ -7,14 +7,13 @@ the whole of what telemetry may know, so nothing biometric has a place in it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from time import monotonic
 
 
 @dataclass(slots=True)
 class CallRecord:
     """What happened to one call.
 
-    `started` is monotonic; `steps` maps a step (`auth`, `quota`, `cache`, `upstream`) to its duration in seconds, and
+    `started` is monotonic, `ended_at` in seconds since 1970; `steps` maps a step (`auth`, `quota`, `cache`, `upstream`) to its duration in seconds, and
     `spans` lists each entry into one as (step, monotonic end, seconds). `principal` says how the caller proved itself.
     `quota_limit` is the id of the limit that refused the call. Of `trace_id` and the ids beside it 0 means unknown.
     """
@@ -42,12 +41,13 @@ class CallRecord:
     span_id: int = 0
     parent_span_id: int = 0
     sampled: bool = False
+    ended_at: float = 0.0
 
-    def spent(self, step: str, seconds: float) -> None:
-        """Adds `seconds`, which end now, to a step, which a call may enter more than once."""
+    def spent(self, step: str, started: float, ended: float) -> None:
+        """Adds the time between two monotonic moments to a step, which a call may enter more than once."""
+        seconds = ended - started
         self.steps[step] = self.steps.get(step, 0.0) + seconds
-        # Read here and not from a clock that is handed in: only a trace's picture depends on it.
-        self.spans.append((step, monotonic(), seconds))
+        self.spans.append((step, ended, seconds))
 
     def finish(self, now: float) -> None:
         """Sets the duration of the whole call; `now` is monotonic."""

@@ -39,7 +39,7 @@ class Telemetry:
         self.lag = lag_histogram()
         self.history = History(self.metrics, clock)
         self.observed = Observed()
-        self.calls = Calls(CallLog(), self.metrics, TraceIds(NEVER), _nobody, _nobody)
+        self.calls = Calls(CallLog(), self.metrics, TraceIds(NEVER), _nobody, _nobody, self.faults)
         self.spans: SpanExport | None = None
         self.exports: MetricExport | None = None
 
@@ -49,6 +49,7 @@ class Telemetry:
 
     def collect(self) -> list[Collected]:
         """Every metric now. Run it on the event loop."""
+        self.calls.tell()
         return [
             *self.metrics.collect(),
             self.lag.collect(),
@@ -117,6 +118,7 @@ async def open_telemetry(
         TraceIds(sampler),
         spans.of_call if spans is not None else _nobody,
         spans.of_item if spans is not None else _nobody,
+        telemetry.faults,
     )
     try:
         yield telemetry
@@ -125,6 +127,7 @@ async def open_telemetry(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        telemetry.calls.tell()
         if telemetry.exports is not None:
             telemetry.exports.send_last()
         await _all_within(CLOSE_SECONDS, closing)

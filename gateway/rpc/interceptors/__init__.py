@@ -2,12 +2,13 @@
 
 A guard sees a call twice. `on_headers` runs when only the headers are here: it may refuse the call by raising, or
 return False to say that it has to wait for something, in which case the body is not read until the guard's handler has
-let the call through. The handler made by `wrap` stands around the rest of the call.
+let the call through. After that `wrap` stands around a call that had to wait, `wrap_ready` around one that did not and
+whose body has arrived: that is almost every call, and each coroutine around it costs about 8 µs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -18,12 +19,8 @@ from gateway.rpc.call import Body, Call
 Context = ServicerContext[bytes, Message]
 
 
-class Handler(Protocol):
-    """The rest of a call: answers with the response message, or raises."""
-
-    async def __call__(self, call: Call, body: Body, context: Context) -> Message:
-        """Answers the call."""
-        ...
+# The rest of a call: answers with the response message, or raises.
+Handler = Callable[[Call, Body, Context], Awaitable[Message]]
 
 
 class Interceptor(Protocol):
@@ -41,10 +38,6 @@ class Guard(Interceptor, Protocol):
         """Whether the call may have its body read at once. Raises `GatewayError` to refuse it. Does not wait."""
         ...
 
-
-def chain(interceptors: Sequence[Interceptor], innermost: Handler) -> Handler:
-    """`innermost` wrapped by all `interceptors`, the first one outermost."""
-    handler = innermost
-    for interceptor in reversed(interceptors):
-        handler = interceptor.wrap(handler)
-    return handler
+    def wrap_ready(self, proceed: Handler) -> Handler:
+        """What is left of this guard's work around a call that every guard let through on its headers."""
+        ...

@@ -68,7 +68,11 @@ class Admit:
                 raise GatewayOverloaded(retry_after_seconds=1.0)
             self.calls += 1
             try:
-                size = await self._take_room(body)
+                if body.raw is None:
+                    await self._read(body)
+                size = body.size
+                self._expected_size = max(size, self._expected_size * _FORGET)
+                self._room.take(size)
                 try:
                     return await proceed(call, body, context)
                 finally:
@@ -78,23 +82,20 @@ class Admit:
 
         return admit
 
-    async def _take_room(self, body: Body) -> int:
-        if body.arrived:
-            self._room.take(body.size)
-        else:
-            if self._room.waiting >= self._max_waiting:
-                raise GatewayOverloaded(retry_after_seconds=1.0)
-            await self._room.wait(MAX_BODY_BYTES)
-            try:
-                async with asyncio.timeout(_ARRIVAL_SECONDS):
-                    await body.read()
-            except TimeoutError:
-                raise DeadlineExceeded("the request's body did not arrive in time") from None
-            finally:
-                self._room.give_back(MAX_BODY_BYTES)
-            self._room.take(body.size)
-        self._expected_size = max(body.size, self._expected_size * _FORGET)
-        return body.size
+    wrap_ready = wrap
+
+    async def _read(self, body: Body) -> None:
+        """Reads a body once the largest would fit."""
+        if self._room.waiting >= self._max_waiting:
+            raise GatewayOverloaded(retry_after_seconds=1.0)
+        await self._room.wait(MAX_BODY_BYTES)
+        try:
+            async with asyncio.timeout(_ARRIVAL_SECONDS):
+                await body.read()
+        except TimeoutError:
+            raise DeadlineExceeded("the request's body did not arrive in time") from None
+        finally:
+            self._room.give_back(MAX_BODY_BYTES)
 
     def _gone(self, call: weakref.ref[Call]) -> None:
         """A caller left between headers and body. gRPC tells nobody, but lets go of the handler and with it the call."""

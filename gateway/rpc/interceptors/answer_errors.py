@@ -6,14 +6,13 @@ import asyncio
 import traceback
 
 import structlog
-from google.protobuf.message import Message
 from grpc import StatusCode
 from grpc.aio import AbortError
 
 from gateway.clock import Clock
 from gateway.errors import Cancelled, GatewayError
-from gateway.rpc.call import Body, Call
-from gateway.rpc.interceptors import Context, Handler
+from gateway.rpc.call import Call
+from gateway.rpc.interceptors import Context
 from gateway.rpc.status import status_of
 from gateway.rpc.trailers import trailers_of
 
@@ -21,38 +20,35 @@ log = structlog.get_logger(__name__)
 
 
 class AnswerErrors:
-    """Stands just inside telemetry, so that telemetry sees each call's final code and reason."""
+    """Stands just inside telemetry (`observe.py` calls it), so that telemetry sees each call's final code and reason."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def wrap(self, proceed: Handler) -> Handler:
-        """Answers with `proceed`'s error, if it raises one."""
-
-        async def answer(call: Call, body: Body, context: Context) -> Message:
-            try:
-                return await proceed(call, body, context)
-            except GatewayError as error:
-                raise await self._abort(error, call, context) from None
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    _note(Cancelled(), StatusCode.CANCELLED, call)
-                    raise
-                # Something inside was cancelled, not this call: without an answer the caller would hang.
-                log.error("rpc.stray_cancellation", request_id=call.request_id, method=call.method)
-                raise await self._abort(GatewayError(), call, context) from None
-            except Exception as error:  # noqa: BLE001 - the wall behind which no exception's text gets
-                log.error(
-                    "rpc.unhandled_exception",
-                    request_id=call.request_id,
-                    method=call.method,
-                    exception=type(error).__name__,
-                    frames=_frames(error),
-                )
-                raise await self._abort(GatewayError(), call, context) from None
-
-        return answer
+    async def answer(self, error: BaseException, call: Call, context: Context) -> BaseException:
+        """Ends a call that raised `error` inside; returns what the handler has to raise instead."""
+        if isinstance(error, GatewayError):
+            return await self._abort(error, call, context)
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                _note(Cancelled(), StatusCode.CANCELLED, call)
+                call.record.finish(self._clock.monotonic())
+                return error
+            # Something inside was cancelled, not this call: without an answer the caller would hang.
+            log.error("rpc.stray_cancellation", request_id=call.request_id, method=call.method)
+        elif isinstance(error, Exception):
+            log.error(
+                "rpc.unhandled_exception",
+                request_id=call.request_id,
+                method=call.method,
+                exception=type(error).__name__,
+                frames=_frames(error),
+            )
+        else:
+            # The process is about to end.
+            return error
+        return await self._abort(GatewayError(), call, context)
 
     async def _abort(self, error: GatewayError, call: Call, context: Context) -> BaseException:
         """Ends the call; returns what the handler has to raise for gRPC to believe it."""

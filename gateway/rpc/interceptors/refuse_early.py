@@ -33,3 +33,5 @@ class RefuseEarly:
     def wrap(self, proceed: Handler) -> Handler:
         """Nothing to add: the gate decides about calls that get this far."""
         return proceed
+
+    wrap_ready = wrap

@@ -49,7 +49,7 @@ def opened(endpoint: str | None) -> contextlib.AbstractAsyncContextManager[Telem
 def end_call(telemetry: Telemetry, traceparent: str = SAMPLED) -> None:
     """One call."""
     record = CallRecord(METHOD, "r", time.monotonic(), tenant="kyc")
-    record.spent("upstream", 0.001)
+    record.spent("upstream", 0.0, 0.001)
     record.finish(time.monotonic())
     telemetry.calls.ended(record, traceparent)
 
@@ -115,6 +115,7 @@ async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path: Path) -> 
             started = time.perf_counter()
             for _ in range(5000):
                 end_call(telemetry)
+            telemetry.calls.tell()
             took = time.perf_counter() - started
             assert telemetry.spans is not None
             assert telemetry.spans.dropped.values[()] > 5000

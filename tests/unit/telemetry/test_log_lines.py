@@ -48,7 +48,7 @@ def logs(tmp_path: Path) -> Iterator[CaughtLogs]:
 def a_record(**changes: object) -> CallRecord:
     """A call that ended well."""
     record = CallRecord(METHOD, "req-1", 10.0, tenant="kyc", face_set="employees", image_format="jpeg")
-    record.spent("quota", 0.001)
+    record.spent("quota", 0.0, 0.001)
     record.finish(10.25)
     for name, value in changes.items():
         setattr(record, name, value)

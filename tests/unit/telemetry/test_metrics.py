@@ -55,8 +55,8 @@ def test_a_hundred_thousand_strangers_add_no_series() -> None:
         record = CallRecord(stranger, stranger, 0.0)
         record.tenant = record.face_set = record.code = record.reason = record.cache_status = stranger
         record.upstream_status = record.quota_limit = record.principal = record.image_format = stranger
-        record.spent(stranger, 0.1)
-        record.spent("quota", 0.1)
+        record.spent(stranger, 0.0, 0.1)
+        record.spent("quota", 0.0, 0.1)
         record.finish(0.1)
         metrics.ended(record)
         metrics.item_ended(record)
