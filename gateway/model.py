@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Word(StrEnum):
@@ -136,14 +137,16 @@ class UpstreamQuery:
     parameters: SearchParameters
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Match:
+class Match(NamedTuple):
     """A similar face. `score` in [threshold, 1]; `create_time` in whole seconds since 1970."""
 
     person_id: int
     face_id: int
     score: float
     create_time: int
+
+    def __repr__(self) -> str:
+        return "Match(…)"
 
 
 class Outcome(Word):

@@ -6,7 +6,9 @@ Below the composition root and above the RPCs: it is handed a dispatcher and a h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import grpc
 from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
@@ -62,9 +64,10 @@ class GrpcServer:
         reflection: bool,
     ) -> None:
         self._health = health
-        self._credentials = tls.credentials() if tls is not None else None
-        self._server = grpc.aio.server(options=OPTIONS)
-        self._probes = grpc.aio.server(options=OPTIONS)
+        with _patient_threads():
+            self._credentials = tls.credentials() if tls is not None else None
+            self._server = grpc.aio.server(options=OPTIONS)
+            self._probes = grpc.aio.server(options=OPTIONS)
         add_HealthServicer_to_server(health, self._server)
         add_HealthServicer_to_server(health, self._probes)
         if reflection:
@@ -74,11 +77,12 @@ class GrpcServer:
 
     async def start(self, listen: str, health_listen: str | None) -> str:
         """Binds and serves; the address that was bound. Raises `CannotListen`."""
-        port = _bind(self._server, listen, self._credentials)
-        if health_listen is not None:
-            _bind(self._probes, health_listen, None)
-            await self._probes.start()
-        await self._server.start()
+        with _patient_threads():
+            port = _bind(self._server, listen, self._credentials)
+            if health_listen is not None:
+                _bind(self._probes, health_listen, None)
+                await self._probes.start()
+            await self._server.start()
         await self._health.serve()
         return f"{listen.rpartition(':')[0]}:{port}"
 
@@ -91,6 +95,29 @@ class GrpcServer:
         """Takes no call any more and gives those in flight `grace_seconds` to end."""
         await self._server.stop(grace_seconds)
         await self._probes.stop(0)
+
+
+@contextmanager
+def _patient_threads() -> Iterator[None]:
+    """Threads that start inside the block do not interrupt the event loop's: they wait until it has nothing to do.
+
+    gRPC reads and writes in threads of its own, which the kernel would let in as soon as they have something to do,
+    seven times a call. As a batch policy they cost a call a tenth less processor time, see docs/adr/0009. A thread's
+    children inherit its policy, so later ones have it too.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    # A sandbox may forbid it, and whoever chose a policy for the process keeps it.
+    with suppress(OSError):
+        if policy == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, parameters)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:

@@ -63,6 +63,17 @@ class Authenticator:
         """Has every token verified anew; for when an issuer's keys have changed."""
         self._remembered.clear()
 
+    def known(self, authorization: Sequence[str]) -> Principal | None:
+        """The principal of a call without a certificate, if its token is static or was verified a moment ago.
+
+        None says that only `authenticate` can tell. Raises `CredentialsInvalid` for what is not a bearer token.
+        """
+        token = bearer_token(authorization)
+        return None if token is None else self._look_up(token_digest(token))
+
+    def _look_up(self, digest: bytes) -> Principal | None:
+        return self._tenants.by_token_digest(digest) or self._remembered.get(digest)
+
     async def authenticate(self, authorization: Sequence[str], peer: PeerCertificate | None) -> Principal:
         """The principal of a call.
 
@@ -106,7 +117,7 @@ class Authenticator:
     async def _by_token(self, token: str) -> Principal | None:
         """The token's principal; None if it is proven and belongs to no tenant. Does not wait after the look-up."""
         digest = token_digest(token)
-        known = self._tenants.by_token_digest(digest) or self._remembered.get(digest)
+        known = self._look_up(digest)
         if known is not None:
             return known
         verified = await self._jwt.verify(token)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.cache import coverage
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
@@ -26,8 +26,7 @@ class Unpackable(Exception):
     """A record that was not written by `pack`, or an answer that it has no room for. Carries no data."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One answer, the question that it was given to, and when (seconds since 1970)."""
 
     issued_at: float
@@ -66,7 +65,7 @@ def unpack(record: bytes) -> Iterator[Entry]:
                 raise Unpackable
             rows = _MATCH.iter_unpack(record[first:offset])
             answer = UpstreamAnswer(
-                tuple([Match(*row) for row in rows]), _OUTCOMES[outcome], record[ids:first].decode(), attempts=0
+                tuple(map(Match._make, rows)), _OUTCOMES[outcome], record[ids:first].decode(), attempts=0
             )
             yield Entry(issued_at, SearchParameters(threshold, wanted, start_time), answer)
     except (struct.error, IndexError, UnicodeDecodeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from gateway.model import Principal, Tenant
 from gateway.telemetry.record import CallRecord
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Ids have to be unique, not secret.
+_random = random.Random()  # noqa: S311
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -53,7 +55,7 @@ def call_from_headers(method: str, metadata: Iterable[tuple[str, str | bytes]], 
         elif key == "traceparent":
             traceparent = str(value)
     if not _REQUEST_ID.fullmatch(request_id):
-        request_id = os.urandom(16).hex()
+        request_id = f"{_random.getrandbits(128):032x}"
     return Call(method, authorization, traceparent, CallRecord(method, request_id, now))
 
 

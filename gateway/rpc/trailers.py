@@ -6,8 +6,6 @@ from functools import cache
 
 from gateway.telemetry.record import CallRecord
 
-_STEPS = ("auth", "quota", "cache", "upstream", "total")
-
 
 @cache
 def _template(steps: tuple[str, ...]) -> str:
@@ -17,8 +15,7 @@ def _template(steps: tuple[str, ...]) -> str:
 def trailers_of(record: CallRecord) -> tuple[tuple[str, str], ...]:
     """`x-request-id`, `server-timing` (milliseconds), and `x-cache` and `x-quota-remaining` where they are known."""
     steps = record.steps
-    known = [step for step in _STEPS if step in steps]
-    timing = _template(tuple(known)) % tuple([steps[step] * 1000 for step in known])
+    timing = _template(tuple(steps)) % tuple([seconds * 1000 for seconds in steps.values()])
     trailers: tuple[tuple[str, str], ...] = (("x-request-id", record.request_id), ("server-timing", timing))
     if record.cache_status:
         trailers += (("x-cache", record.cache_status),)
