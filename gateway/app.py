@@ -40,6 +40,7 @@ from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.setup import Telemetry, open_telemetry
 from gateway.telemetry.upstream import MeasuredUpstream
 from gateway.upstream.build import UpstreamUnusable, open_client
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.port import Upstream
 from gateway.watcher import FileRejected, FileWatcher
 
@@ -112,13 +113,13 @@ async def open_gateway(
             reload = ConfigReload(config_file, config, auth.authenticator, telemetry.metrics.know_tenants)
             # Loaded again at the first poll: it may have changed since the caller read it.
             watcher.watch([config_file], reload, "configuration", loaded=False)
-        upstream = upstream or await _open_upstream(config, clock, watcher, stack)
+        client = upstream or await _open_upstream(config, clock, watcher, stack)
         try:
             quota = await _open_quota(config, clock, stack)
             cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher))
         except ConfigError as error:
             raise StartError(str(error)) from None
-        upstream = MeasuredUpstream(upstream.search, telemetry.metrics, clock)
+        upstream = MeasuredUpstream(client.search, telemetry.metrics, clock)
         flights: Flights[Landed] = Flights()
         search = FaceSearch(
             quota=quota.gate,
@@ -152,9 +153,8 @@ async def open_gateway(
             default_deadline_seconds=config.server.default_deadline_seconds,
         )
         health = Health(SERVICE_NAMES)
-        server = GrpcServer(
-            dispatcher, health, SERVICE_NAMES, tls=_tls(config.server, watcher), reflection=config.server.reflection
-        )
+        tls = _tls(config.server, watcher)
+        server = GrpcServer(dispatcher, health, SERVICE_NAMES, tls=tls, reflection=config.server.reflection)
 
         def stores_serving() -> dict[str, bool]:
             return {"quota": not quota.gate.degraded, "cache": cache.available()}
@@ -169,7 +169,12 @@ async def open_gateway(
                 calls_in_flight=lambda: admit.calls,
                 body_bytes_in_flight=lambda: admit.bytes_in_flight,
                 upstream_in_flight=lambda: len(flights),
+                upstream_waiting=(lambda: client.waiting) if isinstance(client, UpstreamClient) else None,
+                cache_bytes=lambda: cache.held_bytes,
+                cache_entries=lambda: cache.held_records,
+                cache_faults=lambda: cache.refused_values,
                 stores=stores_serving,
+                certificates=(lambda: tls.expiries) if tls is not None else None,
                 files=lambda: [
                     FileState(state.name, state.problem, clock.now() - state.loaded_at) for state in watcher.states()
                 ],

@@ -130,11 +130,23 @@ class MemoryCacheStore:
 
     available = True
     shared = False
+    # Nobody else can write here.
+    refused_values = 0
 
     def __init__(self, clock: Clock, max_bytes: int) -> None:
         self.epochs = EpochView()
         self.records = Records(clock, max_bytes)
         self._now = clock.now
+
+    @property
+    def held_bytes(self) -> int:
+        """See `CacheStore`."""
+        return self.records.used_bytes
+
+    @property
+    def held_records(self) -> int:
+        """See `CacheStore`."""
+        return len(self.records)
 
     def peek(self, key: CacheKey) -> bytes | None:
         """See `CacheStore`."""

@@ -75,6 +75,21 @@ class ResultCache:
         """Whether answers can be served and kept now; False makes a search a bypass, whatever its plan."""
         return self._store.available
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that answers take in this process."""
+        return self._store.held_bytes
+
+    @property
+    def held_records(self) -> int:
+        """Images whose answers this process holds."""
+        return self._store.held_records
+
+    @property
+    def refused_values(self) -> int:
+        """Stored values that somebody altered, swapped or replayed, since the start."""
+        return self._store.refused_values
+
     def key(self, tenant: str, face_set: str, image: bytes) -> CacheKey:
         """The key of an image's answers. `face_set` is the upstream's name. Hashes the image: 20 µs for 100 KB."""
         return self._keymaker.key(tenant, face_set, image)

@@ -94,6 +94,21 @@ class ValkeyCacheStore:
             return False
         return self._clock.monotonic() - self._viewed_at < VIEW_SECONDS
 
+    @property
+    def held_bytes(self) -> int:
+        """See `CacheStore`."""
+        return self.front.used_bytes
+
+    @property
+    def held_records(self) -> int:
+        """See `CacheStore`."""
+        return len(self.front)
+
+    @property
+    def refused_values(self) -> int:
+        """See `CacheStore`."""
+        return sum(self.faults.counts.values())
+
     def peek(self, key: CacheKey) -> bytes | None:
         """See `CacheStore`: what the tier in front holds."""
         return self.front.get(key.name)

@@ -33,6 +33,21 @@ class CacheStore(Protocol):
         """Whether answers may be read and kept now: the store answers, and the view of the epochs is fresh."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that records take in this process."""
+        ...
+
+    @property
+    def held_records(self) -> int:
+        """Records that this process holds."""
+        ...
+
+    @property
+    def refused_values(self) -> int:
+        """Stored values that were not what a replica had put there, since the start."""
+        ...
+
     def peek(self, key: CacheKey) -> bytes | None:
         """The record as far as this process holds it; never waits."""
         ...

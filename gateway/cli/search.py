@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,10 @@ def command(
     question = Question(face_set, threshold, max_results, timeout)
     where = target_from(target, token_file, tls_ca)
     with Report(len(files), as_json=as_json) as report:
-        asyncio.run(_search_all(where, question, files, report, concurrency))
+        try:
+            asyncio.run(_search_all(where, question, files, report, concurrency))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
     return 1 if report.failures else 0
 
 
@@ -81,6 +85,10 @@ async def _search_all(
     from gateway.cli.client import connect
     from gateway.cli.messages import search_request
 
+    task = asyncio.current_task()
+    assert task is not None
+    # asyncio's own way with Ctrl-C leaves a moment in which the event loop falls asleep without having seen it.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     try:
         search_request(question.face_set, b"", question.threshold, question.max_results)
     except ValueError:

@@ -49,8 +49,6 @@ class StatusReport:
         return {
             "version": self._telemetry.version,
             "time": self._clock.now(),
-            "breaker": observed.breaker() if observed.breaker else None,
-            "credentials": dict(observed.credentials()) if observed.credentials else {},
             "stores": dict(observed.stores()) if observed.stores else {},
             "calls_in_flight": observed.calls_in_flight() if observed.calls_in_flight else None,
             "cache_bytes": observed.cache_bytes() if observed.cache_bytes else None,

@@ -5,11 +5,12 @@ gRPC asks for it at each new connection; established ones keep what they began w
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificates
+from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 
 class BadTlsMaterial(Exception):
@@ -30,6 +31,8 @@ class ServerTls:
         self._client_ca_file = client_ca_file
         self._loaded: grpc.ServerCertificateConfiguration | None = None
         self._changed: grpc.ServerCertificateConfiguration | None = None
+        self.expiries: Mapping[str, float] = {}
+        """When the certificates in force end, in seconds since 1970: `server`, and `client_ca` (its first), if any."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -38,7 +41,8 @@ class ServerTls:
 
     def reload(self) -> None:
         """Reads the files, for connections from now on. Raises `BadTlsMaterial`, and then keeps what was there."""
-        self._changed = self._loaded = self._load()
+        loaded, self.expiries = self._load()
+        self._changed = self._loaded = loaded
 
     def credentials(self) -> grpc.ServerCredentials:
         """Credentials that follow `reload`. With client authorities, every connection has to show a certificate."""
@@ -59,7 +63,7 @@ class ServerTls:
         changed, self._changed = self._changed, None
         return changed
 
-    def _load(self) -> grpc.ServerCertificateConfiguration:
+    def _load(self) -> tuple[grpc.ServerCertificateConfiguration, Mapping[str, float]]:
         key, chain = _read(self._key_file), _read(self._cert_file)
         try:
             certificates = load_pem_x509_certificates(chain)
@@ -72,14 +76,19 @@ class ServerTls:
         spki = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         if private.public_key().public_bytes(*spki) != certificates[0].public_key().public_bytes(*spki):
             raise BadTlsMaterial(self._key_file, f"is not the key of {self._cert_file}: replace both together")
+        expiries = {"server": _end(certificates)}
         authorities = None
         if self._client_ca_file is not None:
             authorities = _read(self._client_ca_file)
             try:
-                load_pem_x509_certificates(authorities)
+                expiries["client_ca"] = _end(load_pem_x509_certificates(authorities))
             except ValueError:
                 raise BadTlsMaterial(self._client_ca_file, "holds no PEM certificates") from None
-        return grpc.ssl_server_certificate_configuration([(key, chain)], authorities)
+        return grpc.ssl_server_certificate_configuration([(key, chain)], authorities), expiries
+
+
+def _end(certificates: Sequence[Certificate]) -> float:
+    return certificates[0].not_valid_after_utc.timestamp()
 
 
 def _read(file: Path) -> bytes:

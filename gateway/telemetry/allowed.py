@@ -59,7 +59,6 @@ KEYS: Mapping[str, str] = {
     "epoch": "the cache epoch now in force",
     "files": "the name of a group of watched files",
     "credential": "the alias of a pair of vendor credentials",
-    "state": "the state of a breaker or a credential",
     "issuer": "a configured token issuer",
     "keys": "how many keys an issuer has",
     "charges": "a number of charges",

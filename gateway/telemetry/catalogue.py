@@ -62,9 +62,8 @@ UPSTREAM_STATUSES = (
 )
 # A single one of these needs somebody to act.
 ALARMING_STATUSES = ("UNAUTHORIZED", "KEY_EXPIRED", "NO_PERMISSION", "OUT_OF_QUOTA", "tls_error", "redirect")
-BREAKER_STATES = ("closed", "open", "half_open")
-CREDENTIAL_STATES = ("active", "cooling", "parked", "disabled")
 STORES = ("quota", "cache")
+CERTIFICATES = ("server", "client_ca")
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0)
@@ -78,7 +77,6 @@ _TENANT = Label(
 _REASON = Label("reason", REASONS)
 _STEP = Label("step", STEPS[:-1])
 _STATUS = Label("status", (*UPSTREAM_STATUSES, OTHER))
-_CREDENTIAL = Label("credential", "the aliases of the configured credentials")
 _STORE = Label("store", STORES)
 _FILES = Label("files", "the groups of watched files that the configuration names")
 
@@ -135,7 +133,7 @@ UPSTREAM_ATTEMPTS = Metric(
 )
 UPSTREAM_IN_FLIGHT = Metric("facegate.upstream.in_flight", Kind.GAUGE, "{search}", "Upstream searches in flight.")
 UPSTREAM_WAITING = Metric(
-    "facegate.upstream.waiting", Kind.GAUGE, "{search}", "Searches that wait for the pace or for a connection."
+    "facegate.upstream.waiting", Kind.GAUGE, "{search}", "Searches that wait for a connection to the vendor."
 )
 QUEUE_WAIT = Metric(
     "facegate.upstream.queue.duration",
@@ -145,21 +143,6 @@ QUEUE_WAIT = Metric(
     (),
     _SHORT,
 )
-BREAKER = Metric(
-    "facegate.upstream.breaker.state",
-    Kind.GAUGE,
-    "1",
-    "1 for the state that the breaker is in.",
-    (Label("state", BREAKER_STATES),),
-)
-CREDENTIAL_STATE = Metric(
-    "facegate.upstream.credential.state",
-    Kind.GAUGE,
-    "1",
-    "1 for the state that each pair of vendor credentials is in.",
-    (_CREDENTIAL, Label("state", CREDENTIAL_STATES)),
-)
-RETRY_BUDGET = Metric("facegate.upstream.retry_budget", Kind.GAUGE, "{retry}", "Retries that the budget allows now.")
 
 # --- Cache and stores ------------------------------------------------------------------------------------------------
 
@@ -199,6 +182,13 @@ FILES_REJECTED = Metric(
     "1",
     "1 while what is on disk cannot be used and older contents serve.",
     (_FILES,),
+)
+CERTIFICATE_EXPIRY = Metric(
+    "facegate.certificate.expiry_timestamp",
+    Kind.GAUGE,
+    "s",
+    "When a certificate in force ends, in seconds since 1970: the server's own, and the first of its clients' authorities.",
+    (Label("certificate", CERTIFICATES),),
 )
 LOG_LINES_LOST = Metric(
     "facegate.log.lines_lost", Kind.COUNTER, "{line}", "Log lines that nobody took: a full or broken pipe."

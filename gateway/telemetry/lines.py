@@ -37,6 +37,9 @@ class LineWriter:
 
     def write(self, line: bytes, *, hurry: bool = False) -> None:
         """Takes one line, with its newline. It is written within `BATCH_SECONDS`, at once with `hurry`."""
+        if self._closing:
+            self._write_last(line)
+            return
         if len(self._lines) >= self._max_lines:
             self.lost += 1
             return
@@ -55,6 +58,12 @@ class LineWriter:
         self._hurry.set()
         self._something.set()
         self._thread.join(CLOSE_SECONDS)
+
+    def _write_last(self, line: bytes) -> None:
+        """The process ends: nobody empties the queue any more, and this line may say why it ends."""
+        writable = select.select((), (self._descriptor,), (), 0)[1]
+        if not writable or not self._put(line):
+            self.lost += 1
 
     def _run(self) -> None:
         while not self._closing:

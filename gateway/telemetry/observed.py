@@ -31,8 +31,8 @@ class FileState(NamedTuple):
 class Observed:
     """What may be asked of the other parts.
 
-    `breaker` is one of `catalogue.BREAKER_STATES`; `credentials` maps an alias to one of `CREDENTIAL_STATES`; `stores`
-    maps `quota` and `cache` to whether the store answers; `cache_faults` counts stored values that were refused.
+    `stores` maps `quota` and `cache` to whether the store answers; `cache_faults` counts stored values that were refused;
+    `certificates` maps `catalogue.CERTIFICATES` to when they end, in seconds since 1970.
     """
 
     ready: Callable[[], bool] | None = None
@@ -40,14 +40,12 @@ class Observed:
     body_bytes_in_flight: Callable[[], int] | None = None
     upstream_in_flight: Callable[[], int] | None = None
     upstream_waiting: Callable[[], int] | None = None
-    retry_budget: Callable[[], float] | None = None
     cache_bytes: Callable[[], int] | None = None
     cache_entries: Callable[[], int] | None = None
     cache_faults: Callable[[], int] | None = None
-    breaker: Callable[[], str] | None = None
-    credentials: Callable[[], Mapping[str, str]] | None = None
     stores: Callable[[], Mapping[str, bool]] | None = None
     files: Callable[[], Sequence[FileState]] | None = None
+    certificates: Callable[[], Mapping[str, float]] | None = None
 
     def collect(self) -> list[Collected]:
         """All states now."""
@@ -57,22 +55,11 @@ class Observed:
             (catalogue.IN_FLIGHT_BYTES, self.body_bytes_in_flight),
             (catalogue.UPSTREAM_IN_FLIGHT, self.upstream_in_flight),
             (catalogue.UPSTREAM_WAITING, self.upstream_waiting),
-            (catalogue.RETRY_BUDGET, self.retry_budget),
             (catalogue.CACHE_BYTES, self.cache_bytes),
             (catalogue.CACHE_ENTRIES, self.cache_entries),
             (catalogue.CACHE_FAULTS, self.cache_faults),
         )
         found = [_one(metric, read()) for metric, read in single if read is not None]
-        if self.breaker is not None:
-            state = self.breaker()
-            found.append(_all(catalogue.BREAKER, {(name,): float(name == state) for name in catalogue.BREAKER_STATES}))
-        if self.credentials is not None:
-            points: dict[Labels, float] = {
-                (alias, name): float(name == state)
-                for alias, state in self.credentials().items()
-                for name in catalogue.CREDENTIAL_STATES
-            }
-            found.append(_all(catalogue.CREDENTIAL_STATE, points))
         if self.stores is not None:
             found.append(_all(catalogue.STORE_UP, {(name,): float(up) for name, up in self.stores().items()}))
         if self.files is not None:
@@ -80,6 +67,9 @@ class Observed:
             found.append(_all(catalogue.FILES_AGE, {(file.name,): file.age_seconds for file in files}))
             rejected: dict[Labels, float] = {(file.name,): float(file.problem is not None) for file in files}
             found.append(_all(catalogue.FILES_REJECTED, rejected))
+        if self.certificates is not None:
+            ends: dict[Labels, float] = {(name,): end for name, end in self.certificates().items()}
+            found.append(_all(catalogue.CERTIFICATE_EXPIRY, ends))
         return found
 
 

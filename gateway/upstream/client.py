@@ -70,6 +70,11 @@ class UpstreamClient:
         self._clock = clock
         self._alarms = Alarms(clock)
 
+    @property
+    def waiting(self) -> int:
+        """Searches that wait for a connection now."""
+        return self._slots.waiting
+
     async def search(self, query: UpstreamQuery) -> UpstreamAnswer:
         """Searches `query.face_set` for the face in `query.image`."""
         credential = self._credentials.current

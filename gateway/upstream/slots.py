@@ -18,6 +18,8 @@ class Slots:
 
     def __init__(self, size: int) -> None:
         self._in_use = 0
+        self.waiting = 0
+        """Calls that wait for a place now."""
         self._free = asyncio.Semaphore(size)
 
     @property
@@ -31,11 +33,14 @@ class Slots:
             self._in_use += 1
             return
         full = False
+        self.waiting += 1
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._free.acquire()
         except TimeoutError:
             full = True
+        finally:
+            self.waiting -= 1
         if full:
             raise GatewayOverloaded(retry_after_seconds=RETRY_AFTER_SECONDS)
         self._in_use += 1

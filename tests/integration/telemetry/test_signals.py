@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStu
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from gateway.errors import UpstreamTimeout
-from gateway.telemetry.catalogue import CATALOGUE
 from tests.support.conditions import eventually
 from tests.support.gateway import config_of, refusal, running
 from tests.support.images import jpeg
@@ -207,42 +205,6 @@ async def test_an_unsampled_call_has_a_line_and_no_span(scene: Scene) -> None:
     await other
     await scene.trace(sampled, 4)
     assert trace not in {span.trace_id.hex() for span in scene.collector.spans}
-
-
-# Of parts that do not tell their state yet.
-NOT_TOLD = {
-    "facegate_upstream_waiting",
-    "facegate_upstream_retry_budget",
-    "facegate_upstream_breaker_state",
-    "facegate_upstream_credential_state",
-    "facegate_cache_size_bytes",
-    "facegate_cache_entries",
-    "facegate_cache_values_refused_total",
-}
-
-
-async def test_the_page_has_what_the_catalogue_says(scene: Scene) -> None:
-    """So rules and dashboards, which are held against the catalogue, read what is really there."""
-    call, _, _ = scene.search()
-    await call
-    page = set(re.findall(r"^# TYPE (\w+) ", await scene.metrics(), re.MULTILINE))
-    listed = {metric.exposed for metric in CATALOGUE}
-    assert page <= listed
-    assert listed - NOT_TOLD <= page
-
-
-async def test_random_callers_add_no_series(scene: Scene) -> None:
-    """Methods, face sets and request ids that nobody knows."""
-    channel = scene._channel
-    counts = []
-    for number in range(40):
-        name = secrets.token_hex(8)
-        await refusal(channel.unary_unary(f"/{name}/{name}")(b"", metadata=(("x-request-id", name),)))
-        call, _, _ = scene.search(face_set=f"a{name}")
-        await refusal(call)
-        if number in {1, 39}:
-            counts.append(len((await scene.metrics()).splitlines()))
-    assert counts[0] == counts[1]
 
 
 async def test_the_vendor_is_told_of_no_trace(scene: Scene) -> None:

@@ -132,14 +132,12 @@ def everything_observed() -> Observed:
         body_bytes_in_flight=lambda: 2,
         upstream_in_flight=lambda: 3,
         upstream_waiting=lambda: 4,
-        retry_budget=lambda: 5.5,
         cache_bytes=lambda: 6,
         cache_entries=lambda: 7,
         cache_faults=lambda: 0,
-        breaker=lambda: "half_open",
-        credentials=lambda: {"primary": "active", "second": "parked"},
         stores=lambda: {"quota": True, "cache": False},
         files=lambda: [FileState("configuration", None, 5.0), FileState("TLS certificate", "bad", 50.0)],
+        certificates=lambda: {"server": 1_900_000_000.0, "client_ca": 2_000_000_000.0},
     )
 
 
@@ -147,12 +145,10 @@ def test_states_are_one_for_what_is_and_zero_for_the_rest() -> None:
     """So that a rule can tell a state from a missing series."""
     text = exposition(everything_observed().collect())
     for line in (
-        'facegate_upstream_breaker_state{state="half_open"} 1',
-        'facegate_upstream_breaker_state{state="closed"} 0',
-        'facegate_upstream_credential_state{credential="second",state="parked"} 1',
         'facegate_store_up{store="cache"} 0',
         'facegate_files_rejected{files="TLS certificate"} 1',
         'facegate_files_age_seconds{files="configuration"} 5',
+        'facegate_certificate_expiry_timestamp_seconds{certificate="client_ca"} 2000000000',
     ):
         assert f"{line}\n" in text
 

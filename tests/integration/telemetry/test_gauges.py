@@ -1,0 +1,179 @@
+"""The states of parts, as `/metrics` shows them: read from the real parts of a real gateway, never from a copy."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from cryptography import x509
+from facegate.search.v1 import face_search_service_pb2 as pb
+from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStub
+
+from gateway.app import Gateway
+from gateway.clock import SystemClock
+from gateway.config import Config
+from gateway.telemetry.catalogue import CATALOGUE
+from gateway.watcher import FileWatcher
+from tests.support.callers import SPIFFE_ID, tenant, tls_channel, tls_settings
+from tests.support.gateway import config_of, refusal, running
+from tests.support.images import jpeg
+from tests.support.metrics import metrics_page, values
+from tests.support.otlp import collecting
+from tests.support.pki import Authority, Credentials
+from tests.support.replicas import key_file
+from tests.support.upstream import FakeUpstream
+from tests.support.valkey import running_store
+from tests.support.vendor import OK, Connection, Vendor, always
+
+EXPIRY = "facegate_certificate_expiry_timestamp_seconds"
+
+
+def upstream_of(vendor: Vendor, folder: Path, **more: Any) -> dict[str, Any]:
+    """Settings of a real client of this vendor."""
+    (folder / "id").write_text("an-id")
+    (folder / "secret").write_text("a-secret")
+    files = {"api_id_file": str(folder / "id"), "api_secret_file": str(folder / "secret")}
+    return {"base_url": vendor.base_url, "credentials": [{"name": "primary", **files}], **more}
+
+
+@asynccontextmanager
+async def calling(config: Config, **parts: Any) -> AsyncIterator[tuple[Gateway, Any]]:
+    """A gateway and a plaintext caller of it."""
+    async with (
+        running(config, **parts) as gateway,
+        grpc.aio.insecure_channel(gateway.address) as channel,
+    ):
+        yield gateway, FaceSearchServiceStub(channel)
+
+
+def search(stub: Any, seed: int) -> Any:
+    request = pb.SearchFaceRequest(face_set="employees", image=pb.Image(content=jpeg(seed=seed)))
+    return stub.SearchFace(request, timeout=10)
+
+
+async def shown(gateway: Gateway) -> dict[str, float]:
+    """All series now."""
+    return values(await metrics_page(gateway.ops_address))
+
+
+async def test_searches_that_wait_for_a_connection_are_shown(tmp_path: Path) -> None:
+    """While they wait, and no longer: neither after a place came free nor after the wait was too long."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(connection: Connection) -> None:
+        await connection.request()
+        arrived.set()
+        await go_on.wait()
+        await connection.send(OK)
+
+    async with Vendor(held) as vendor:
+        config = config_of(upstream=upstream_of(vendor, tmp_path, max_connections=1))
+        async with calling(config) as (gateway, stub):
+            first = asyncio.ensure_future(search(stub, 1))
+            await arrived.wait()
+            others = [asyncio.ensure_future(refusal(search(stub, seed))) for seed in (2, 3)]
+            seen = set()
+            while not all(other.done() for other in others):
+                seen.add((await shown(gateway))["facegate_upstream_waiting"])
+            assert 2 in seen
+            assert [(await other).reason for other in others] == ["GATEWAY_OVERLOADED"] * 2
+            go_on.set()
+            await first
+            assert (await shown(gateway))["facegate_upstream_waiting"] == 0
+
+
+async def test_what_the_cache_holds_is_shown() -> None:
+    """Keys and the memory that they take; a hit adds none."""
+    async with calling(config_of(), upstream=FakeUpstream()) as (gateway, stub):
+        empty = await shown(gateway)
+        for seed in (1, 2, 3, 1):
+            await search(stub, seed)
+        filled = await shown(gateway)
+    assert (empty["facegate_cache_entries"], filled["facegate_cache_entries"]) == (0, 3)
+    assert empty["facegate_cache_size_bytes"] + 3 * 64 < filled["facegate_cache_size_bytes"] < 1 << 20
+
+
+async def test_a_stored_answer_that_was_altered_is_counted(tmp_path: Path) -> None:
+    """In the shared store, where somebody could meddle; the search goes on as a miss."""
+    with running_store() as store, store.client() as client:
+        config = config_of(stores={"cache": store.url, "key_file": key_file(tmp_path)})
+        async with calling(config, upstream=FakeUpstream()) as (gateway, stub):
+            await search(stub, 1)
+            assert (await shown(gateway))["facegate_cache_values_refused_total"] == 0
+            assert (await shown(gateway))["facegate_cache_entries"] == 1
+        (name,) = [name for name in client.scan_iter(b"facegate:cache:*") if not name.endswith(b":epochs")]
+        client.setrange(name, 20, b"\0\0\0\0\0\0")
+        async with calling(config, upstream=FakeUpstream()) as (gateway, stub):
+            await search(stub, 1)
+            # Met twice: by the lookup, and by the new answer that takes its place.
+            assert (await shown(gateway))["facegate_cache_values_refused_total"] == 2
+
+
+def end_of(certificate: bytes) -> float:
+    """`notAfter` in seconds since 1970."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
+async def test_a_reload_shows_the_end_of_the_new_certificates(tmp_path: Path) -> None:
+    """Of those in force: a file that cannot be used changes nothing."""
+    authority, other = Authority(), Authority(now=1_800_000_000)
+    former, later = authority.issue([], valid_for=7200), authority.issue([], valid_for=86_400)
+    settings = tls_settings(tmp_path, former, authority.pem)
+    watcher = FileWatcher(clock=SystemClock(), settle_seconds=0)
+    config = config_of(server={"tls": settings}, auth={"spiffe_trust_domain": "corp.example"})
+    async with running(config, upstream=FakeUpstream(), watcher=watcher) as gateway:
+
+        async def ends() -> tuple[float, float]:
+            page = await shown(gateway)
+            return page[f'{EXPIRY}{{certificate="server"}}'], page[f'{EXPIRY}{{certificate="client_ca"}}']
+
+        assert await ends() == (end_of(former.certificate), end_of(authority.pem))
+        # The first authority of a bundle is the one that is shown.
+        tls_settings(tmp_path, later, other.pem + authority.pem)
+        await watcher.poll()
+        assert await ends() == (end_of(later.certificate), end_of(other.pem))
+        tls_settings(tmp_path, Credentials(former.certificate, later.key), authority.pem)
+        await watcher.poll()
+        assert watcher.problems()
+        assert await ends() == (end_of(later.certificate), end_of(other.pem))
+
+
+async def test_without_tls_no_certificate_is_shown() -> None:
+    """No series, rather than one that ends in 1970 and wakes somebody."""
+    async with running(config_of(), upstream=FakeUpstream()) as gateway:
+        assert EXPIRY not in await metrics_page(gateway.ops_address)
+
+
+async def test_a_server_without_client_certificates_shows_its_own_alone(tmp_path: Path) -> None:
+    """The set of labels is closed, and holds what is there."""
+    settings = tls_settings(tmp_path, Authority().server(), b"")
+    del settings["client_ca_file"]
+    async with running(config_of(server={"tls": settings}), upstream=FakeUpstream()) as gateway:
+        assert {series for series in await shown(gateway) if series.startswith(EXPIRY)} == {
+            f'{EXPIRY}{{certificate="server"}}'
+        }
+
+
+async def test_the_page_has_what_the_catalogue_says(tmp_path: Path) -> None:
+    """All of it, with every part in place; so rules and dashboards, held against the catalogue, read what is there."""
+    authority = Authority()
+    async with collecting() as collector, Vendor(always(OK)) as vendor:
+        config = config_of(
+            server={"tls": tls_settings(tmp_path, authority.server(), authority.pem)},
+            auth={"anonymous_tenant": None, "spiffe_trust_domain": "corp.example"},
+            tenants=[tenant("kyc", {"spiffe_id": SPIFFE_ID})],
+            upstream=upstream_of(vendor, tmp_path),
+            telemetry={"otlp_endpoint": collector.endpoint},
+        )
+        async with (
+            running(config) as gateway,
+            tls_channel(gateway.address, authority, authority.workload(SPIFFE_ID)) as channel,
+        ):
+            await search(FaceSearchServiceStub(channel), 1)
+            page = await metrics_page(gateway.ops_address)
+    assert set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE)) == {metric.exposed for metric in CATALOGUE}
