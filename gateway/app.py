@@ -113,7 +113,7 @@ async def open_gateway(
             reload = ConfigReload(config_file, config, auth.authenticator, telemetry.metrics.know_tenants)
             # Loaded again at the first poll: it may have changed since the caller read it.
             watcher.watch([config_file], reload, "configuration", loaded=False)
-        client = upstream or await _open_upstream(config, clock, watcher, stack)
+        client = upstream or await _open_upstream(config, clock, watcher, telemetry, stack)
         try:
             quota = await _open_quota(config, clock, stack)
             cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher))
@@ -170,9 +170,9 @@ async def open_gateway(
                 body_bytes_in_flight=lambda: admit.bytes_in_flight,
                 upstream_in_flight=lambda: len(flights),
                 upstream_waiting=(lambda: client.waiting) if isinstance(client, UpstreamClient) else None,
-                cache_bytes=lambda: cache.held_bytes,
-                cache_entries=lambda: cache.held_records,
-                cache_faults=lambda: cache.refused_values,
+                cache_bytes=lambda: cache.held().bytes,
+                cache_entries=lambda: cache.held().records,
+                cache_faults=lambda: cache.held().refused,
                 stores=stores_serving,
                 certificates=(lambda: tls.expiries) if tls is not None else None,
                 files=lambda: [
@@ -213,9 +213,12 @@ async def _open_quota(config: Config, clock: Clock, stack: AsyncExitStack) -> Qu
     return quota
 
 
-async def _open_upstream(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> Upstream:
+async def _open_upstream(
+    config: Config, clock: Clock, watcher: FileWatcher, telemetry: Telemetry, stack: AsyncExitStack
+) -> Upstream:
+    client = open_client(config.upstream, clock=clock, watcher=watcher, waited=telemetry.metrics.queued)
     try:
-        return await stack.enter_async_context(open_client(config.upstream, clock=clock, watcher=watcher))
+        return await stack.enter_async_context(client)
     except UpstreamUnusable as error:
         raise StartError(str(error)) from None
 

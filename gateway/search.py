@@ -108,7 +108,7 @@ class FaceSearch:
         key = self._cache.key(admission.tenant.id, face_set, search.image.content)
         found = self._peek(cached, key, search)
         if found is None:
-            found = await self._cache.lookup(key, search.parameters, search.cache_control.max_age_seconds)
+            found = await self._cache.fetch(key, search.parameters, search.cache_control.max_age_seconds)
         record.spent("cache", started, self._clock.monotonic())
         if isinstance(found, CachedAnswer):
             self._usage.today(admission.tenant.id).cache_hits += 1

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from gateway.cache.epochs import EpochView, Scope
 from gateway.cache.key import CacheKey
+from gateway.cache.store import Held
 from gateway.clock import Clock
 
 _EXPIRY = struct.Struct("<d")
@@ -130,23 +131,15 @@ class MemoryCacheStore:
 
     available = True
     shared = False
-    # Nobody else can write here.
-    refused_values = 0
 
     def __init__(self, clock: Clock, max_bytes: int) -> None:
         self.epochs = EpochView()
         self.records = Records(clock, max_bytes)
         self._now = clock.now
 
-    @property
-    def held_bytes(self) -> int:
-        """See `CacheStore`."""
-        return self.records.used_bytes
-
-    @property
-    def held_records(self) -> int:
-        """See `CacheStore`."""
-        return len(self.records)
+    def held(self) -> Held:
+        """See `CacheStore`. Nobody else can write here, so nothing is ever refused."""
+        return Held(len(self.records), self.records.used_bytes, 0)
 
     def peek(self, key: CacheKey) -> bytes | None:
         """See `CacheStore`."""

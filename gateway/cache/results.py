@@ -16,7 +16,7 @@ from gateway.cache.epochs import Scope
 from gateway.cache.key import CacheKey, Keymaker
 from gateway.cache.keys import KeyRing
 from gateway.cache.sealing import CLOCK_SKEW_SECONDS
-from gateway.cache.store import CacheStore, StoreOut
+from gateway.cache.store import CacheStore, Held, StoreOut
 from gateway.clock import Clock
 from gateway.errors import GatewayOverloaded
 from gateway.model import Outcome, SearchParameters, UpstreamAnswer
@@ -75,20 +75,9 @@ class ResultCache:
         """Whether answers can be served and kept now; False makes a search a bypass, whatever its plan."""
         return self._store.available
 
-    @property
-    def held_bytes(self) -> int:
-        """Memory that answers take in this process."""
-        return self._store.held_bytes
-
-    @property
-    def held_records(self) -> int:
-        """Images whose answers this process holds."""
-        return self._store.held_records
-
-    @property
-    def refused_values(self) -> int:
-        """Stored values that somebody altered, swapped or replayed, since the start."""
-        return self._store.refused_values
+    def held(self) -> Held:
+        """What this process holds, and what it refused."""
+        return self._store.held()
 
     def key(self, tenant: str, face_set: str, image: bytes) -> CacheKey:
         """The key of an image's answers. `face_set` is the upstream's name. Hashes the image: 20 µs for 100 KB."""
@@ -105,7 +94,7 @@ class ResultCache:
     ) -> CachedAnswer | Absent | None:
         """The newest answer that serves the request and is at most `max_age_seconds` old (None: any that lives).
 
-        Never waits: None says that only `lookup` can tell.
+        Never waits: None says that only `fetch` can tell.
         """
         store = self._store
         if not store.available:
@@ -115,13 +104,10 @@ class ResultCache:
             return Absent.MISS
         return found
 
-    async def lookup(
+    async def fetch(
         self, key: CacheKey, parameters: SearchParameters, max_age_seconds: float | None
     ) -> CachedAnswer | Absent:
-        """What `peek` gives, or else what is beyond this process."""
-        found = self.peek(key, parameters, max_age_seconds)
-        if found is not None:
-            return found
+        """The same from beyond this process, after `peek` gave None."""
         store = self._store
         try:
             record = await store.fetch(key)

@@ -20,7 +20,7 @@ from gateway.cache.health import Cause, FaultLog, Health
 from gateway.cache.key import CacheKey
 from gateway.cache.memory import Records
 from gateway.cache.sealing import NONCE_BYTES, SealBroken, SealFault, seal, unseal
-from gateway.cache.store import StoreOut
+from gateway.cache.store import Held, StoreOut
 from gateway.cache.valkey import BUDGET_SECONDS, ForeignValue, Link, Refused, Script, StoreClient
 from gateway.clock import Clock
 
@@ -94,20 +94,9 @@ class ValkeyCacheStore:
             return False
         return self._clock.monotonic() - self._viewed_at < VIEW_SECONDS
 
-    @property
-    def held_bytes(self) -> int:
-        """See `CacheStore`."""
-        return self.front.used_bytes
-
-    @property
-    def held_records(self) -> int:
-        """See `CacheStore`."""
-        return len(self.front)
-
-    @property
-    def refused_values(self) -> int:
-        """See `CacheStore`."""
-        return sum(self.faults.counts.values())
+    def held(self) -> Held:
+        """See `CacheStore`: the tier in front."""
+        return Held(len(self.front), self.front.used_bytes, sum(self.faults.counts.values()))
 
     def peek(self, key: CacheKey) -> bytes | None:
         """See `CacheStore`: what the tier in front holds."""

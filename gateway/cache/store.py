@@ -7,7 +7,7 @@ means, or which answer serves which request.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.cache.epochs import EpochView, Scope
 from gateway.cache.key import CacheKey
@@ -15,6 +15,14 @@ from gateway.cache.key import CacheKey
 
 class StoreOut(Exception):
     """The store did not answer in time, or refused. Carries no data and never leaves the cache package."""
+
+
+class Held(NamedTuple):
+    """Records in this process and the memory that they take; stored values that were not what a replica had put there."""
+
+    records: int
+    bytes: int
+    refused: int
 
 
 class CacheStore(Protocol):
@@ -33,19 +41,8 @@ class CacheStore(Protocol):
         """Whether answers may be read and kept now: the store answers, and the view of the epochs is fresh."""
         ...
 
-    @property
-    def held_bytes(self) -> int:
-        """Memory that records take in this process."""
-        ...
-
-    @property
-    def held_records(self) -> int:
-        """Records that this process holds."""
-        ...
-
-    @property
-    def refused_values(self) -> int:
-        """Stored values that were not what a replica had put there, since the start."""
+    def held(self) -> Held:
+        """What is in this process now; never waits."""
         ...
 
     def peek(self, key: CacheKey) -> bytes | None:

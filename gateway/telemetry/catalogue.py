@@ -139,7 +139,7 @@ QUEUE_WAIT = Metric(
     "facegate.upstream.queue.duration",
     Kind.HISTOGRAM,
     "s",
-    "How long searches waited for the pace or for a connection.",
+    "How long searches waited for a connection, of those that had to.",
     (),
     _SHORT,
 )

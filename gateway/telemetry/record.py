@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 class CallRecord:
     """What happened to one call.
 
-    `started` is monotonic, `ended_at` in seconds since 1970; `steps` maps a step (`auth`, `quota`, `cache`, `upstream`) to its duration in seconds, and
-    `spans` lists each entry into one as (step, monotonic end, seconds). `principal` says how the caller proved itself.
-    `quota_limit` is the id of the limit that refused the call. Of `trace_id` and the ids beside it 0 means unknown.
+    `started` is monotonic, `ended_at` in seconds since 1970; `steps` maps a step (`auth`, `quota`, `cache`, `upstream`)
+    to its duration in seconds, and `spans` lists each entry into one as (step, monotonic end, seconds). `principal` says
+    how the caller proved itself. `quota_limit` is the id of the limit that refused the call. Of `trace_id` and the ids
+    beside it 0 means unknown.
     """
 
     method: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway.clock import Clock
@@ -22,8 +22,10 @@ class UpstreamUnusable(Exception):
 
 
 @asynccontextmanager
-async def open_client(config: UpstreamConfig, *, clock: Clock, watcher: FileWatcher) -> AsyncIterator[UpstreamClient]:
-    """The client that the settings describe. Raises `UpstreamUnusable`."""
+async def open_client(
+    config: UpstreamConfig, *, clock: Clock, watcher: FileWatcher, waited: Callable[[float], None]
+) -> AsyncIterator[UpstreamClient]:
+    """The client that the settings describe; `waited` as for `open_upstream`. Raises `UpstreamUnusable`."""
     if not config.credentials:
         raise UpstreamUnusable("upstream.credentials is empty: name the files of the vendor's API id and secret")
     credentials = _credentials(config.credentials[0], watcher)
@@ -36,6 +38,7 @@ async def open_client(config: UpstreamConfig, *, clock: Clock, watcher: FileWatc
         ca_file=config.ca_file,
         image_encoding=config.image_encoding,
         no_result=config.no_result,
+        waited=waited,
     )
     async with AsyncExitStack() as stack:
         try:

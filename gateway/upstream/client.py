@@ -7,7 +7,7 @@ between credentials and pacing stand in front of this class, not in it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -29,7 +29,7 @@ from gateway.upstream.endpoint import search_url
 from gateway.upstream.faults import TLS_ERROR, failure_of
 from gateway.upstream.form import ImageEncoding, search_form
 from gateway.upstream.retry_after import parse_retry_after
-from gateway.upstream.slots import Slots
+from gateway.upstream.slots import Slots, nobody
 from gateway.upstream.tls import verifying_context
 from gateway.upstream.transport import open_transport
 from gateway.upstream.verdicts import by_code, by_code_alone
@@ -163,8 +163,12 @@ async def open_upstream(
     ca_file: Path | None = None,
     image_encoding: ImageEncoding = "multipart",
     no_result: NoResult = "ok",
+    waited: Callable[[float], None] = nobody,
 ) -> AsyncIterator[UpstreamClient]:
-    """The client with connections of its own, closed in the end. Raises `ValueError` or `OSError` for bad settings."""
+    """The client with connections of its own, closed in the end. Raises `ValueError` or `OSError` for bad settings.
+
+    `waited` is told how many seconds each search waited for a connection, if it had to.
+    """
     url = search_url(base_url)
     tls = verifying_context(ca_file) if url.scheme == "https" else None
     transport = open_transport(url, tls, timeout_seconds * CONNECT_SHARE)
@@ -173,7 +177,7 @@ async def open_upstream(
             transport=transport,
             credentials=credentials,
             url=url,
-            slots=Slots(max_connections),
+            slots=Slots(max_connections, waited),
             timeout_seconds=timeout_seconds,
             image_encoding=image_encoding,
             no_result=no_result,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from gateway.errors import GatewayOverloaded
@@ -13,10 +14,16 @@ WAIT_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 1.0
 
 
+def nobody(seconds: float) -> None:
+    """Listens to waits, and does nothing."""
+
+
 class Slots:
     """A pool of `size` places, taken by `async with`. Raises `GatewayOverloaded` after `WAIT_SECONDS` without one."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, waited: Callable[[float], None] = nobody) -> None:
+        """`waited` is told how many seconds each call that had to wait did so."""
+        self._waited = waited
         self._in_use = 0
         self.waiting = 0
         """Calls that wait for a place now."""
@@ -33,6 +40,8 @@ class Slots:
             self._in_use += 1
             return
         full = False
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         self.waiting += 1
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -41,6 +50,7 @@ class Slots:
             full = True
         finally:
             self.waiting -= 1
+            self._waited(loop.time() - started)
         if full:
             raise GatewayOverloaded(retry_after_seconds=RETRY_AFTER_SECONDS)
         self._in_use += 1

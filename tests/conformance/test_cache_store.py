@@ -16,7 +16,7 @@ from gateway.cache.shared import ValkeyCacheStore
 from gateway.cache.store import CacheStore
 from gateway.cache.valkey import connect
 from gateway.model import Outcome, SearchParameters, UpstreamAnswer
-from tests.support.cache import NO_RESULT, START, asked, found, result_cache
+from tests.support.cache import NO_RESULT, START, asked, found, looked_up, result_cache
 from tests.support.clock import ManualClock
 from tests.support.valkey import StoreServer, running_store
 
@@ -51,7 +51,7 @@ class Harness:
         face_set: str = "employees",
         max_age: float | None = None,
     ) -> CachedAnswer | Absent:
-        return await self.cache.lookup(self.cache.key(tenant, face_set, image), parameters, max_age)
+        return await looked_up(self.cache, self.cache.key(tenant, face_set, image), parameters, max_age)
 
     async def hit(self, parameters: SearchParameters, **where: str | bytes) -> CachedAnswer:
         held = await self.look(parameters, **where)  # type: ignore[arg-type]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +66,21 @@ async def test_the_second_signal_ends_at_once() -> None:
         process.send_signal(signal.SIGTERM)
         result = await ended(process, within_seconds=5)
     assert result.status == 1
+
+
+def policies_of(process: int) -> dict[str, int]:
+    """The scheduling policy of a process's threads by their names."""
+    threads = list(Path(f"/proc/{process}/task").iterdir())
+    return {(thread / "comm").read_text().strip(): os.sched_getscheduler(int(thread.name)) for thread in threads}
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="thread policies are Linux's")
+async def test_grpcs_threads_do_not_interrupt_the_event_loop() -> None:
+    """They have the batch policy; the event loop's thread, the first, keeps its own."""
+    async with serving() as (process, _):
+        policies = await asyncio.to_thread(policies_of, process.pid)
+        assert os.sched_getscheduler(process.pid) == os.SCHED_OTHER
+    assert policies["event_engine"] == os.SCHED_BATCH
 
 
 async def test_a_second_gateway_on_the_port_is_refused() -> None:

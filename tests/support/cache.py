@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.cache.key import CacheKey
 from gateway.cache.keys import KeyRing
-from gateway.cache.results import CachePolicy, ResultCache
+from gateway.cache.results import Absent, CachedAnswer, CachePolicy, ResultCache
 from gateway.cache.store import CacheStore
 from gateway.clock import Clock
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
@@ -25,6 +26,14 @@ def found(*scores: float, request_id: str = "TID1") -> UpstreamAnswer:
     """An answer with one face to each score, numbered from 1."""
     matches = tuple(match(score, person=n, face=100 + n) for n, score in enumerate(scores, 1))
     return UpstreamAnswer(matches, Outcome.MATCHED if scores else Outcome.NO_MATCH, request_id)
+
+
+async def looked_up(
+    cache: ResultCache, key: CacheKey, parameters: SearchParameters, max_age_seconds: float | None = None
+) -> CachedAnswer | Absent:
+    """What a search finds in the cache: at once, or else beyond this process."""
+    at_once = cache.peek(key, parameters, max_age_seconds)
+    return await cache.fetch(key, parameters, max_age_seconds) if at_once is None else at_once
 
 
 NO_RESULT = UpstreamAnswer((), Outcome.NO_RESULT_REPORTED, "TID0")

@@ -9,7 +9,7 @@ from gateway.cache.keys import KeyRing
 from gateway.cache.results import Absent, CachedAnswer, ResultCache
 from gateway.cache.shared import ValkeyCacheStore
 from gateway.model import SearchParameters
-from tests.support.cache import asked
+from tests.support.cache import asked, looked_up
 
 IMAGE = b"\xff\xd8 a photo that everybody knows"
 
@@ -24,7 +24,7 @@ class Replica:
     tenant: str = "kyc"
 
     async def look(self, parameters: SearchParameters | None = None, image: bytes = IMAGE) -> CachedAnswer | Absent:
-        return await self.cache.lookup(self.cache.key(self.tenant, "employees", image), parameters or asked(), None)
+        return await looked_up(self.cache, self.cache.key(self.tenant, "employees", image), parameters or asked(), None)
 
     def address(self, image: bytes = IMAGE) -> bytes:
         return self.store._address(self.cache.key(self.tenant, "employees", image))

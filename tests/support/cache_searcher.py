@@ -12,7 +12,7 @@ from gateway.cache.memory import MemoryCacheStore
 from gateway.cache.results import CachedAnswer, ResultCache
 from gateway.cache.sharing import SharedSearches
 from gateway.model import CacheControl, SearchParameters, UpstreamAnswer
-from tests.support.cache import found, result_cache
+from tests.support.cache import found, looked_up, result_cache
 from tests.support.clock import ManualClock
 
 IMAGE = b"a photo"
@@ -37,7 +37,7 @@ class Searcher:
         steps = plan(control or CacheControl())
         key = self.cache.key(tenant, "employees", IMAGE)
         if steps.reads:
-            held = await self.cache.lookup(key, parameters, None)
+            held = await looked_up(self.cache, key, parameters, None)
             if isinstance(held, CachedAnswer):
                 return "hit", held.answer
 

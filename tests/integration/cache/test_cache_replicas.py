@@ -15,7 +15,7 @@ from gateway.cache.results import Absent, CachedAnswer
 from gateway.cache.shared import FRONT_SECONDS, VIEW_SECONDS, ValkeyCacheStore
 from gateway.cache.valkey import connect
 from gateway.clock import SystemClock
-from tests.support.cache import asked, found, result_cache
+from tests.support.cache import asked, found, looked_up, result_cache
 from tests.support.cache_replica import IMAGE, Replica, StartReplica
 from tests.support.cache_searcher import Searcher
 from tests.support.clock import ManualClock
@@ -153,7 +153,7 @@ async def test_replicas_that_store_at_the_same_time_lose_nothing(start_replica: 
     replicas[0].forget_front()
     key = replicas[0].cache.key("kyc", "employees", IMAGE)
     for question in questions:
-        assert isinstance(await replicas[0].cache.lookup(key, question, None), CachedAnswer)
+        assert isinstance(await looked_up(replicas[0].cache, key, question, None), CachedAnswer)
 
 
 async def test_a_store_that_lost_its_memory_brings_no_answer_back(
@@ -218,10 +218,10 @@ async def test_a_cluster_serves_and_purges() -> None:
             for key in keys:
                 assert await cache.store(key, asked(), found(0.9))
             for key in keys:
-                assert isinstance(await cache.lookup(key, asked(), None), CachedAnswer)
+                assert isinstance(await looked_up(cache, key, asked(), None), CachedAnswer)
             assert all(int(str(node.command("DBSIZE"))) > 2 for node in cluster.nodes)
             await cache.purge(Scope("kyc"))
-            assert await cache.lookup(cache.key("kyc", "employees", b"photo 1"), asked(), None) is Absent.MISS
+            assert await looked_up(cache, cache.key("kyc", "employees", b"photo 1"), asked(), None) is Absent.MISS
         finally:
             await store.aclose()
             await client.aclose()

@@ -18,6 +18,7 @@ from gateway.app import Gateway
 from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.telemetry.catalogue import CATALOGUE
+from gateway.upstream.slots import WAIT_SECONDS
 from gateway.watcher import FileWatcher
 from tests.support.callers import SPIFFE_ID, tenant, tls_channel, tls_settings
 from tests.support.gateway import config_of, refusal, running
@@ -84,7 +85,11 @@ async def test_searches_that_wait_for_a_connection_are_shown(tmp_path: Path) -> 
             assert [(await other).reason for other in others] == ["GATEWAY_OVERLOADED"] * 2
             go_on.set()
             await first
-            assert (await shown(gateway))["facegate_upstream_waiting"] == 0
+            after = await shown(gateway)
+            assert after["facegate_upstream_waiting"] == 0
+            # The two that had to, until they were told to come back; the first did not wait.
+            assert after["facegate_upstream_queue_duration_seconds_count"] == 2
+            assert after["facegate_upstream_queue_duration_seconds_sum"] >= 2 * WAIT_SECONDS * 0.9
 
 
 async def test_what_the_cache_holds_is_shown() -> None:
