@@ -132,7 +132,7 @@ async def open_gateway(
         admit = Admit(config.server.max_concurrent_rpcs, config.server.max_body_bytes_in_flight, clock)
         # The order of a call, outermost first: telemetry sees every end of a call, also of those that are refused, with
         # the status that the caller gets, since nothing raised further in gets past `AnswerErrors` as it is.
-        observer = Observe(telemetry.calls, AnswerErrors(clock), clock)
+        observer = Observe(telemetry.calls, AnswerErrors(clock), clock, config.server.default_deadline_seconds)
         guards = (
             # A stranger costs nothing more.
             Authenticate(auth.authenticator, clock, certificates=config.server.tls.client_ca_file is not None),
@@ -150,7 +150,6 @@ async def open_gateway(
             observer,
             guards,
             clock=clock,
-            default_deadline_seconds=config.server.default_deadline_seconds,
         )
         health = Health(SERVICE_NAMES)
         tls = _tls(config.server, watcher)

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import grpc
-from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from gateway.rpc.dispatch import Dispatcher
+from gateway.rpc.health import SERVICE as HEALTH
 from gateway.rpc.health import Health
 from gateway.rpc.interceptors.admit import MAX_BODY_BYTES
 from gateway.rpc.tls import ServerTls
@@ -68,12 +67,12 @@ class GrpcServer:
             self._credentials = tls.credentials() if tls is not None else None
             self._server = grpc.aio.server(options=OPTIONS)
             self._probes = grpc.aio.server(options=OPTIONS)
-        add_HealthServicer_to_server(health, self._server)
-        add_HealthServicer_to_server(health, self._probes)
+        # In the order in which gRPC asks them about a call, so the calls that matter come first.
+        self._server.add_generic_rpc_handlers((dispatcher, health.handlers()))
+        self._probes.add_generic_rpc_handlers((health.handlers(),))
         if reflection:
-            names = (*services, HEALTH.services_by_name["Health"].full_name, REFLECTION)
+            names = (*services, HEALTH, REFLECTION)
             self._server.add_generic_rpc_handlers(_reflection_handlers(names))
-        self._server.add_generic_rpc_handlers((dispatcher,))
 
     async def start(self, listen: str, health_listen: str | None) -> str:
         """Binds and serves; the address that was bound. Raises `CannotListen`."""

@@ -29,8 +29,6 @@ question must still get the same answer. So such a face is dropped only by a bou
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
 
 
@@ -60,7 +58,7 @@ def serve(asked: SearchParameters, answer: UpstreamAnswer, request: SearchParame
         kept = kept[:wanted]
     if len(kept) == len(matches):
         return answer
-    return replace(answer, matches=kept, outcome=Outcome.MATCHED if kept else Outcome.NO_MATCH)
+    return answer._replace(matches=kept, outcome=Outcome.MATCHED if kept else Outcome.NO_MATCH)
 
 
 def _qualifies(match: Match, asked: SearchParameters, request: SearchParameters) -> bool:

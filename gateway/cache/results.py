@@ -7,8 +7,9 @@ that is out is a bypass. Only `purge` says so, since an operator must know.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from gateway.cache import coverage, entries
 from gateway.cache.entries import Entry, Unpackable
@@ -44,11 +45,10 @@ class CachePolicy:
         return lifetime if outcome is Outcome.NO_MATCH else min(lifetime, NO_RESULT_TTL_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedAnswer:
+class CachedAnswer(NamedTuple):
     """An answer from the cache: already cut to the request; `age_seconds` since it was given; `expire_time` (1970)."""
 
-    answer: UpstreamAnswer = field(repr=False)
+    answer: UpstreamAnswer
     age_seconds: float
     expire_time: float
 
@@ -87,7 +87,7 @@ class ResultCache:
         """What to ask the vendor for, so that the answer serves this request and, if widened, others too."""
         if not self.policy.widen_max_results or parameters.max_results == _WIDEST_RESULTS:
             return parameters
-        return replace(parameters, max_results=_WIDEST_RESULTS)
+        return parameters._replace(max_results=_WIDEST_RESULTS)
 
     def peek(
         self, key: CacheKey, parameters: SearchParameters, max_age_seconds: float | None
@@ -190,7 +190,7 @@ def _sorted(answer: UpstreamAnswer) -> UpstreamAnswer:
     matches = answer.matches
     if all(matches[i].score >= matches[i + 1].score for i in range(len(matches) - 1)):
         return answer
-    return replace(answer, matches=tuple(sorted(matches, key=lambda match: -match.score)))
+    return answer._replace(matches=tuple(sorted(matches, key=lambda match: -match.score)))
 
 
 def _readable(record: bytes | None) -> list[Entry]:

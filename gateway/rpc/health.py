@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Iterable
 
 import grpc
 from grpc.aio import ServicerContext
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthServicer
+from grpc_health.v1.health_pb2 import DESCRIPTOR, HealthCheckRequest, HealthCheckResponse
 
 LIVENESS = "liveness"
 # A watcher costs a stream; the gateway's probes and load balancers are few.
 MAX_WATCHERS = 256
 
 
-class Health(HealthServicer):
+SERVICE = DESCRIPTOR.services_by_name["Health"].full_name
+
+
+class Health:
     """The health service. Starts NOT_SERVING; a watch ends by itself once the gateway drains.
 
     The stock servicer keeps watches open for ever, and each would hold up the drain for its whole time.
@@ -30,6 +32,17 @@ class Health(HealthServicer):
         self._draining = False
         self._changed = asyncio.Condition()
         self._watchers = 0
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service, for a server.
+
+        What the generated code adds beside it costs every call of the server, whichever it is: gRPC waits for the next
+        call of each registered method in a task of its own, and starts the wait for all of them anew with each call.
+        """
+        response = HealthCheckResponse.SerializeToString
+        check = grpc.unary_unary_rpc_method_handler(self.Check, HealthCheckRequest.FromString, response)
+        watch = grpc.unary_stream_rpc_method_handler(self.Watch, HealthCheckRequest.FromString, response)
+        return grpc.method_handlers_generic_handler(SERVICE, {"Check": check, "Watch": watch})
 
     @property
     def ready(self) -> bool:

@@ -47,7 +47,8 @@ class Room:
     def give_back(self, size: int) -> None:
         """Returns `size` bytes and lets in who waits for them."""
         self.taken -= size
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def _admit(self) -> None:
         while self._waiting and (self.taken + self._waiting[0][0] <= self._capacity or self.taken == 0):

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
@@ -59,11 +58,13 @@ class LogOutput:
         Instead of every value the finished line is looked at: whatever had to be escaped, cut or nested shows there.
         """
         if event.keys() <= NAMES:
-            with suppress(TypeError):
+            try:
                 rendered = orjson.dumps(event, option=_JSON)
-                if len(rendered) <= _PLAIN_LINE_BYTES and rendered.translate(None, _PLAIN) == b"{\n":
-                    self._writer.write(rendered)
-                    return
+            except TypeError:
+                rendered = b""
+            if len(rendered) <= _PLAIN_LINE_BYTES and rendered.translate(None, _PLAIN) == b"{\n":
+                self._writer.write(rendered)
+                return
         level = event["level"]
         self._writer.write(_render_json(None, level, _lead(None, level, self._allow_list(None, level, event))))
 

@@ -6,6 +6,7 @@ import re
 
 from facegate.search.v1 import face_search_service_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway import model
 from gateway.rpc.codec.image import decode_image
@@ -46,20 +47,19 @@ def decode_search(request: pb.SearchFaceRequest, *, now: float) -> model.Search:
         )
     image = decode_image(request, violations)
     parameters = model.SearchParameters(
-        threshold=_threshold(request, violations),
-        max_results=_max_results(request, violations),
-        start_time=_start_time(request, violations, now),
+        _threshold(request.threshold, violations) if request.HasField("threshold") else _DEFAULT_THRESHOLD,
+        _max_results(request.max_results, violations) if request.HasField("max_results") else _DEFAULT_MAX_RESULTS,
+        _start_time(request.start_time, violations, now) if request.HasField("start_time") else earliest_sent(now),
     )
-    cache_control = _cache_control(request, violations)
+    cache_control = _DEFAULT_CACHE_CONTROL
+    if request.HasField("cache_control"):
+        cache_control = _cache_control(request.cache_control, violations)
     violations.raise_any()
     assert image is not None
     return model.Search(face_set, image, parameters, cache_control)
 
 
-def _threshold(request: pb.SearchFaceRequest, violations: Violations) -> float:
-    if not request.HasField("threshold"):
-        return _DEFAULT_THRESHOLD
-    threshold = request.threshold
+def _threshold(threshold: float, violations: Violations) -> float:
     # False for NaN too.
     if not 0.0 <= threshold <= 1.0:
         violations.add("threshold", f"is {threshold:g}; it must be 0 to 1")
@@ -67,24 +67,19 @@ def _threshold(request: pb.SearchFaceRequest, violations: Violations) -> float:
     return threshold + 0.0
 
 
-def _max_results(request: pb.SearchFaceRequest, violations: Violations) -> int:
-    if not request.HasField("max_results"):
-        return _DEFAULT_MAX_RESULTS
-    max_results = request.max_results
+def _max_results(max_results: int, violations: Violations) -> int:
     if not 1 <= max_results <= _MAX_RESULTS:
         violations.add("max_results", f"is {max_results}; it must be 1 to {_MAX_RESULTS}, or absent for 1")
     return max_results
 
 
-def _start_time(request: pb.SearchFaceRequest, violations: Violations, now: float) -> int:
+def _start_time(start_time: Timestamp, violations: Violations, now: float) -> int:
     """Whole seconds since 1970, never before `earliest_sent`.
 
     What is in the first hour of the six months is moved to that hour's end, not refused: the caller kept to the rule,
     and the vendor's clock must not turn its search into an error. The answer's applied parameters say so.
     """
-    if not request.HasField("start_time"):
-        return earliest_sent(now)
-    seconds, nanos = request.start_time.seconds, request.start_time.nanos
+    seconds, nanos = start_time.seconds, start_time.nanos
     if nanos:
         violations.add("start_time", "must be in whole seconds: set nanos to 0")
     if seconds > now:
@@ -94,10 +89,7 @@ def _start_time(request: pb.SearchFaceRequest, violations: Violations, now: floa
     return max(seconds, earliest_sent(now))
 
 
-def _cache_control(request: pb.SearchFaceRequest, violations: Violations) -> model.CacheControl:
-    if not request.HasField("cache_control"):
-        return _DEFAULT_CACHE_CONTROL
-    control = request.cache_control
+def _cache_control(control: pb.CacheControl, violations: Violations) -> model.CacheControl:
     mode = _CACHE_MODES.get(control.mode)
     if mode is None:
         violations.add("cache_control.mode", f"is {control.mode}, which is not a CacheMode")

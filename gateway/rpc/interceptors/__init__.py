@@ -9,35 +9,41 @@ whose body has arrived: that is almost every call, and each coroutine around it 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
-from grpc.aio import ServicerContext
 
-from gateway.rpc.call import Body, Call
+from gateway.rpc.call import Body, Call, Context
 
-Context = ServicerContext[bytes, Message]
+# The rest of a call, which answers with the response message, or raises: of one whose raw request message is here, and
+# of one whose body is still to be read.
+Ready = Callable[[Call, bytes], Awaitable[Message]]
+Waiting = Callable[[Call, Body], Awaitable[Message]]
+
+B = TypeVar("B")
 
 
-# The rest of a call: answers with the response message, or raises.
-Handler = Callable[[Call, Body, Context], Awaitable[Message]]
+class Observer(Protocol):
+    """Stands around the guards, whatever the shape of the call."""
 
-
-class Interceptor(Protocol):
-    """One concern around every call."""
-
-    def wrap(self, proceed: Handler) -> Handler:
-        """The handler that does this interceptor's work around `proceed`."""
+    def wrap(
+        self, proceed: Callable[[Call, B], Awaitable[Message]]
+    ) -> Callable[[Call, B, Context], Awaitable[Message]]:
+        """The handler that does this observer's work around `proceed`."""
         ...
 
 
-class Guard(Interceptor, Protocol):
-    """An interceptor that may refuse a call, if it can on its headers alone."""
+class Guard(Protocol):
+    """May refuse a call, if it can on its headers alone."""
 
     def on_headers(self, call: Call) -> bool:
         """Whether the call may have its body read at once. Raises `GatewayError` to refuse it. Does not wait."""
         ...
 
-    def wrap_ready(self, proceed: Handler) -> Handler:
+    def wrap(self, proceed: Waiting) -> Waiting:
+        """This guard's work around a call that has to wait for it, or for another guard."""
+        ...
+
+    def wrap_ready(self, proceed: Ready) -> Ready:
         """What is left of this guard's work around a call that every guard let through on its headers."""
         ...

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from gateway.clock import Clock
 from gateway.errors import DeadlineExceeded, GatewayOverloaded
 from gateway.rpc.call import Body, Call
-from gateway.rpc.interceptors import Context, Handler
+from gateway.rpc.interceptors import Ready, Waiting
 from gateway.rpc.room import Room
 
 # gRPC's own limit of a message: 5 MiB as base64 fits, so that an oversize image gets a proper error.
@@ -50,31 +50,41 @@ class Admit:
     def on_headers(self, call: Call) -> bool:
         """False if the body has to wait for room."""
         now = self._clock.monotonic()
-        self._forget_lost(now)
-        arriving = len(self._arriving)
-        if self._draining or self.calls + arriving >= self._max_calls:
+        arriving = self._arriving
+        if arriving:
+            self._forget_lost(now)
+        if self._draining or self.calls + len(arriving) >= self._max_calls:
             raise GatewayOverloaded(retry_after_seconds=1.0)
-        if not self._room.has(int((arriving + 1) * self._expected_size)):
+        if not self._room.has(int((len(arriving) + 1) * self._expected_size)):
             return False
-        self._arriving[weakref.ref(call, self._gone)] = now
+        arriving[weakref.ref(call, self._gone)] = now
         return True
 
-    def wrap(self, proceed: Handler) -> Handler:
+    def wrap_ready(self, proceed: Ready) -> Ready:
         """Counts the call and its body while `proceed` runs."""
 
-        async def admit(call: Call, body: Body, context: Context) -> Message:
-            self._arriving.pop(weakref.ref(call), None)
-            if self._draining or self.calls >= self._max_calls:
-                raise GatewayOverloaded(retry_after_seconds=1.0)
-            self.calls += 1
+        async def admit(call: Call, raw: bytes) -> Message:
+            self._enter(call)
+            size = len(raw)
+            self._hold(size)
             try:
-                if body.raw is None:
-                    await self._read(body)
-                size = body.size
-                self._expected_size = max(size, self._expected_size * _FORGET)
-                self._room.take(size)
+                return await proceed(call, raw)
+            finally:
+                self._room.give_back(size)
+                self.calls -= 1
+
+        return admit
+
+    def wrap(self, proceed: Waiting) -> Waiting:
+        """Counts the call, reads its body once there is room, and counts that while `proceed` runs."""
+
+        async def admit(call: Call, body: Body) -> Message:
+            self._enter(call)
+            try:
+                size = len(await self._read(body))
+                self._hold(size)
                 try:
-                    return await proceed(call, body, context)
+                    return await proceed(call, body)
                 finally:
                     self._room.give_back(size)
             finally:
@@ -82,16 +92,24 @@ class Admit:
 
         return admit
 
-    wrap_ready = wrap
+    def _enter(self, call: Call) -> None:
+        self._arriving.pop(weakref.ref(call), None)
+        if self._draining or self.calls >= self._max_calls:
+            raise GatewayOverloaded(retry_after_seconds=1.0)
+        self.calls += 1
 
-    async def _read(self, body: Body) -> None:
+    def _hold(self, size: int) -> None:
+        self._expected_size = max(size, self._expected_size * _FORGET)
+        self._room.take(size)
+
+    async def _read(self, body: Body) -> bytes:
         """Reads a body once the largest would fit."""
         if self._room.waiting >= self._max_waiting:
             raise GatewayOverloaded(retry_after_seconds=1.0)
         await self._room.wait(MAX_BODY_BYTES)
         try:
             async with asyncio.timeout(_ARRIVAL_SECONDS):
-                await body.read()
+                return await body.read()
         except TimeoutError:
             raise DeadlineExceeded("the request's body did not arrive in time") from None
         finally:

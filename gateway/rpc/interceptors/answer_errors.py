@@ -11,8 +11,7 @@ from grpc.aio import AbortError
 
 from gateway.clock import Clock
 from gateway.errors import Cancelled, GatewayError
-from gateway.rpc.call import Call
-from gateway.rpc.interceptors import Context
+from gateway.rpc.call import Call, Context
 from gateway.rpc.status import status_of
 from gateway.rpc.trailers import trailers_of
 

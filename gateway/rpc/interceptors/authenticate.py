@@ -8,8 +8,8 @@ from gateway.auth.authenticator import Authenticator, PeerCertificate
 from gateway.auth.authorizer import require
 from gateway.clock import Clock
 from gateway.model import Principal
-from gateway.rpc.call import Body, Call
-from gateway.rpc.interceptors import Context, Handler
+from gateway.rpc.call import Body, Call, Context
+from gateway.rpc.interceptors import Ready, Waiting
 from gateway.rpc.policy import POLICY
 
 
@@ -45,21 +45,21 @@ class Authenticate:
         attempt.close()
         return None
 
-    def wrap(self, proceed: Handler) -> Handler:
+    def wrap(self, proceed: Waiting) -> Waiting:
         """Authenticates the call, unless its headers were enough."""
 
-        async def authenticate(call: Call, body: Body, context: Context) -> Message:
+        async def authenticate(call: Call, body: Body) -> Message:
             if call.principal is None:
                 started = self._clock.monotonic()
-                peer = _peer(context)
+                peer = _peer(body.context)
                 call.principal = await self._authenticator.authenticate(call.authorization, peer)
                 call.record.spent("auth", started, self._clock.monotonic())
                 self._permit(call)
-            return await proceed(call, body, context)
+            return await proceed(call, body)
 
         return authenticate
 
-    def wrap_ready(self, proceed: Handler) -> Handler:
+    def wrap_ready(self, proceed: Ready) -> Ready:
         """Nothing is left to do: the headers were enough."""
         return proceed
 

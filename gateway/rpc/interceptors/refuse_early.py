@@ -8,7 +8,7 @@ from gateway.errors import TenantRateLimited
 from gateway.quota.gate import QuotaGate
 from gateway.quota.usage import UsageLedger
 from gateway.rpc.call import Call
-from gateway.rpc.interceptors import Handler
+from gateway.rpc.interceptors import Ready, Waiting
 from gateway.rpc.policy import POLICY
 
 
@@ -30,8 +30,10 @@ class RefuseEarly:
                 raise TenantRateLimited(call.tenant.id, "rate", retry_after_seconds=wait)
         return True
 
-    def wrap(self, proceed: Handler) -> Handler:
+    def wrap(self, proceed: Waiting) -> Waiting:
         """Nothing to add: the gate decides about calls that get this far."""
         return proceed
 
-    wrap_ready = wrap
+    def wrap_ready(self, proceed: Ready) -> Ready:
+        """Nor here."""
+        return proceed

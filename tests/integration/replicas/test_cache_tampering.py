@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +219,7 @@ async def test_a_dump_without_the_key_file_does_not_tell_whether_a_photo_was_sea
     tmp_path: Path, store: StoreServer, open_gateway: Callable[..., Any]
 ) -> None:
     """A gateway of somebody who has the stores, the configuration and the photo, but other 32 bytes, finds nothing."""
-    upstream = FakeUpstream(replace(answer(1)))
+    upstream = FakeUpstream(answer(1))
     async with open_gateway(upstream) as (_, stub):
         await search(stub, 1)
         names = set(values(store))
