@@ -26,7 +26,7 @@ class Call:
     """The headers of a call and what was found out about it.
 
     `authorization` holds every value of that metadata key; `deadline` is monotonic. `principal` is None until the caller
-    is authenticated.
+    is authenticated. `refusal` is why its headers refuse it.
     """
 
     method: str
@@ -35,6 +35,7 @@ class Call:
     record: CallRecord
     deadline: float = 0.0
     principal: Principal | None = None
+    refusal: Exception | None = None
 
     @property
     def tenant(self) -> Tenant:

@@ -25,6 +25,8 @@ from gateway.rpc.policy import POLICY
 
 # A servicer's method: takes the call and the raw request message, gives the response message.
 Method = Ready
+Messages = AsyncIterator[bytes]
+Serialize = Callable[[Message], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,31 @@ class Route:
 
     ready: Callable[[Call, bytes, Context], Awaitable[Message]]
     waiting: Callable[[Call, Body, Context], Awaitable[Message]]
-    serialize: Callable[[Message], bytes]
+    serialize: Serialize
 
 
 class _Unary:
-    """What `grpc.unary_unary_rpc_method_handler` makes, at a fifth of its cost: almost every call needs one."""
+    """What `grpc.unary_unary_rpc_method_handler` makes, at a fifth of its cost: every call needs one."""
 
     request_streaming = False
     response_streaming = False
     request_deserializer = None
 
-    def __init__(self, route: Route, call: Call) -> None:
-        self.unary_unary = partial(route.ready, call)
-        self.response_serializer = route.serialize
+    def __init__(self, answer: Callable[[bytes, Context], Awaitable[Message]], serialize: Serialize) -> None:
+        self.unary_unary = answer
+        self.response_serializer = serialize
+
+
+class _Streaming:
+    """The same of `grpc.stream_unary_rpc_method_handler`."""
+
+    request_streaming = True
+    response_streaming = False
+    request_deserializer = None
+
+    def __init__(self, answer: Callable[[Messages, Context], Awaitable[Message]], serialize: Serialize) -> None:
+        self.stream_unary = answer
+        self.response_serializer = serialize
 
 
 # Served by handlers of their own, without credentials.
@@ -71,6 +85,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         self._observer = observer
         self._guards = tuple(guards)
         self._clock = clock
+        self._refused = observer.wrap(_refuse)
         self._routes: dict[str, Route] = {}
         for descriptor in (method for service in services for method in service.methods):
             path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
@@ -96,33 +111,34 @@ class Dispatcher(grpc.GenericRpcHandler):
         if route is None and path.startswith(OPEN_SERVICES):
             return None
         call = call_from_headers(path, handler_call_details.invocation_metadata, self._clock.monotonic())
-        if route is None:
-            return self._refuse(call, MethodNotImplemented())
+        handler: _Unary | _Streaming
         try:
+            if route is None:
+                raise MethodNotImplemented
             for guard in self._guards:
                 if not guard.on_headers(call):
-                    return _streaming(route.waiting, call, route.serialize)
+                    handler = _Streaming(partial(_wait, route.waiting, call), route.serialize)
+                    break
+            else:
+                handler = _Unary(partial(route.ready, call), route.serialize)
         except Exception as error:  # noqa: BLE001 - whatever it is, the chain of refusals answers it
-            return self._refuse(call, error)
+            call.refusal = error
+            handler = _Streaming(partial(self._refused, call), Message.SerializeToString)
         # gRPC looks at the attributes alone.
-        return _Unary(route, call)  # type: ignore[return-value]
-
-    def _refuse(self, call: Call, error: Exception) -> grpc.RpcMethodHandler[bytes, Message]:
-        async def fail(call: Call, body: Body) -> Message:
-            raise error
-
-        return _streaming(self._observer.wrap(fail), call, None)
+        return handler  # type: ignore[return-value]
 
 
-def _streaming(
-    proceed: Callable[[Call, Body, Context], Awaitable[Message]],
-    call: Call,
-    serialize: Callable[[Message], bytes] | None,
-) -> grpc.RpcMethodHandler[bytes, Message]:
-    async def streaming(messages: AsyncIterator[bytes], context: Context) -> Message:
-        return await proceed(call, Body(messages, context), context)
+async def _wait(
+    waiting: Callable[[Call, Body, Context], Awaitable[Message]], call: Call, messages: Messages, context: Context
+) -> Message:
+    return await waiting(call, Body(messages, context), context)
 
-    return grpc.stream_unary_rpc_method_handler(streaming, None, serialize)
+
+async def _refuse(call: Call, messages: Messages) -> Message:
+    # Taken out: with its traceback it would hold the call that holds it, and refusals come in floods.
+    refusal, call.refusal = call.refusal, None
+    assert refusal is not None
+    raise refusal
 
 
 async def _not_implemented(call: Call, raw: bytes) -> Message:

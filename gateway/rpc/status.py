@@ -119,7 +119,9 @@ class ErrorStatus:
 def status_of(error: GatewayError, request_id: str) -> ErrorStatus:
     """The status, details and trailers of `error`, of at most 4 KiB in all."""
     row = TABLE[type(error)]
-    details: list[Message] = [ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata={"request_id": request_id})]
+    info = ErrorInfo(reason=error.reason.value, domain=DOMAIN)
+    info.metadata["request_id"] = request_id
+    details: list[Message] = [info]
     if row.detail is not None:
         details.append(row.detail(error))
     delay = error.retry_after_seconds if error.retry_after_seconds is not None else row.retry_seconds
@@ -149,12 +151,16 @@ def _duration(seconds: float) -> Duration:
 def _bounded(code: StatusCode, message: str, details: list[Message]) -> Status:
     """A status that fits; the last field violations go first, since the request's fields are listed in their order."""
     while True:
-        status = Status(code=code.value[0], message=message)
-        for detail in details:
-            packed = AnyMessage()
-            packed.Pack(detail)
-            status.details.append(packed)
+        # What `Any.Pack` does, which is Python and takes five times as long: refusals have to be cheap.
+        packed = [AnyMessage(type_url=_type_url(d.DESCRIPTOR.full_name), value=d.SerializeToString()) for d in details]
+        status = Status(code=code.value[0], message=message, details=packed)
+        if status.ByteSize() + len(message) <= MAX_STATUS_BYTES:
+            return status
         violations = next((d.field_violations for d in details if isinstance(d, BadRequest)), None)
-        if status.ByteSize() + len(message) <= MAX_STATUS_BYTES or not violations:
+        if not violations:
             return status
         del violations[-1]
+
+
+def _type_url(full_name: str) -> str:
+    return f"type.googleapis.com/{full_name}"
