@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, QuotaFailure, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -61,6 +61,8 @@ def _gateway_quota(_: GatewayError) -> Message:
     return _quota_failure("gateway", "upstream_quota")
 
 
+# A tenant over its limits is refused again and again.
+@lru_cache(maxsize=1024)
 def _quota_failure(subject: str, description: str) -> Message:
     detail: Message = QuotaFailure(violations=[QuotaFailure.Violation(subject=subject, description=description)])
     return detail
@@ -127,7 +129,7 @@ def status_of(error: GatewayError, request_id: str) -> ErrorStatus:
     delay = error.retry_after_seconds if error.retry_after_seconds is not None else row.retry_seconds
     if delay is not None:
         delay = min(max(delay, 0.0), MAX_RETRY_AFTER_SECONDS)
-        details.append(RetryInfo(retry_delay=_duration(delay)))
+        details.append(_retry_info(delay))
     status = _bounded(row.code, error.message, details)
     trailers: tuple[tuple[str, str | bytes], ...] = (("grpc-status-details-bin", status.SerializeToString()),)
     pushback = _pushback(row, error, delay)
@@ -144,8 +146,9 @@ def _pushback(row: Row, error: GatewayError, delay: float | None) -> int | None:
     return None
 
 
-def _duration(seconds: float) -> Duration:
-    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
+def _retry_info(seconds: float) -> Message:
+    detail: Message = RetryInfo(retry_delay={"seconds": int(seconds), "nanos": int(seconds % 1 * 1e9)})
+    return detail
 
 
 def _bounded(code: StatusCode, message: str, details: list[Message]) -> Status:
