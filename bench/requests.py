@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+import time
 from dataclasses import dataclass
 
 from facegate.search.v1 import face_search_service_pb2 as pb
@@ -12,6 +13,7 @@ from PIL import Image
 
 FACE_SET = "employees"
 _MARK = b"\x00" * 16
+_LOOK_BACK_SECONDS = 30 * 86_400
 
 
 def photo(size_bytes: int) -> bytes:
@@ -44,8 +46,11 @@ class Requests:
     def of(cls, image_bytes: int, cache_mode: str) -> Requests:
         request = pb.SearchFaceRequest(face_set=FACE_SET, image=pb.Image(content=photo(image_bytes)))
         head, _, tail = request.SerializeToString().rpartition(_MARK)
-        control = pb.SearchFaceRequest(cache_control=pb.CacheControl(mode=pb.CacheMode.Value(cache_mode)))
-        return cls(head, tail + control.SerializeToString())
+        rest = pb.SearchFaceRequest(cache_control=pb.CacheControl(mode=pb.CacheMode.Value(cache_mode)))
+        # One question for the whole run: the default start moves on with the clock, and a cache that is asked for a
+        # refresh each second keeps the answers to several questions side by side.
+        rest.start_time.seconds = int(time.time()) - _LOOK_BACK_SECONDS
+        return cls(head, tail + rest.SerializeToString())
 
     @property
     def same(self) -> bytes:

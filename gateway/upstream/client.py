@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -95,20 +95,26 @@ class UpstreamClient:
     async def _ask(self, query: UpstreamQuery, credential: Credential) -> UpstreamAnswer:
         response = await self._transport.handle_async_request(self._request(query, credential))
         stream = cast("httpx.AsyncByteStream", response.stream)
-        async with aclosing(stream):
-            now = self._clock.now()
-            retry_after = parse_retry_after(response.headers.get("retry-after"), now)
-            verdict = by_code(response.status_code, retry_after)
+        try:
+            code, now = response.status_code, self._clock.now()
+            # httpx looks a header up by way of all of them, nine calls a time.
+            headers = {name.lower(): value for name, value in response.headers.raw}
+            retry_after = parse_retry_after(headers.get(b"retry-after"), now)
+            verdict = by_code(code, retry_after)
             if verdict is not None:
                 raise verdict
+            if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+                raise by_code_alone(code, "compressed_body")
             return read_answer(
-                response.status_code,
-                await _read_body(response, stream),
+                code,
+                await _read_body(code, stream),
                 query.parameters,
                 no_result=self._no_result,
                 retry_after_seconds=retry_after,
                 now=now,
             )
+        finally:
+            await stream.aclose()
 
     def _request(self, query: UpstreamQuery, credential: Credential) -> httpx.Request:
         """The request. Nothing of the caller is in it: no id, no trace, no name."""
@@ -140,15 +146,13 @@ class UpstreamClient:
             self._alarms.sound("upstream.redirect_refused", status, credential.name)
 
 
-async def _read_body(response: httpx.Response, stream: httpx.AsyncByteStream) -> bytes:
-    """The body as it came. One that is compressed or longer than `MAX_ANSWER_BYTES` is left unread."""
-    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise by_code_alone(response.status_code, "compressed_body")
+async def _read_body(code: int, stream: httpx.AsyncByteStream) -> bytes:
+    """The body as it came; what is longer than `MAX_ANSWER_BYTES` is left unread."""
     body = bytearray()
     async for chunk in stream:
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise by_code_alone(response.status_code, "oversize_body")
+            raise by_code_alone(code, "oversize_body")
     return bytes(body)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import cast
 
 import httpx
@@ -60,27 +60,22 @@ class Connection(asyncio.Protocol):
         """Whether nothing, not even the peer's end, waits in the socket to be read: it is of no exchange."""
         return not self._poll.poll(0)
 
-    async def ask(self, head: bytes, body: AsyncIterable[bytes]) -> Answer:
+    async def ask(self, head: bytes, body: Iterable[bytes]) -> Answer:
         """Sends a request. The answer has its head; sending stops where it comes early."""
         answer = self._answer = Answer()
         self._sent = self.answer_began = False
         # Small pieces go out together with large ones: each write may be a system call and a packet.
         batch, size = [head], len(head)
-        pieces = aiter(body)
-        try:
-            async for piece in pieces:
-                if size + len(piece) > WRITE_AHEAD_BYTES:
-                    await self._write(batch, answer)
-                    batch, size = [], 0
-                    if self._settled(answer):
-                        break
-                batch.append(piece)
-                size += len(piece)
-            else:
-                self._sent = await self._write(batch, answer)
-        finally:
-            if isinstance(pieces, AsyncGenerator):
-                await pieces.aclose()
+        for piece in body:
+            if size + len(piece) > WRITE_AHEAD_BYTES:
+                await self._write(batch, answer)
+                batch, size = [], 0
+                if self._settled(answer):
+                    break
+            batch.append(piece)
+            size += len(piece)
+        else:
+            self._sent = await self._write(batch, answer)
         while not self._settled(answer):
             await self._any_progress()
         if not answer.has_head:

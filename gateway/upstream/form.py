@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import secrets
 from binascii import b2a_base64
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import AsyncIterator, Iterator
+from typing import Literal, NamedTuple
 
 import httpx
 
@@ -30,7 +29,10 @@ _BASE64_HEADERS = b'name="image_base64"'
 
 
 class Pieces(httpx.AsyncByteStream):
-    """A request's body. It can be iterated again, when a stale connection makes a second sending necessary."""
+    """A request's body. It can be iterated again, when a stale connection makes a second sending necessary.
+
+    Also without `async`, as the gateway's own transport does: no piece is ever waited for.
+    """
 
     def __init__(self, head: bytes, image: bytes, tail: bytes, encoding: ImageEncoding) -> None:
         self._head = head
@@ -39,6 +41,10 @@ class Pieces(httpx.AsyncByteStream):
         self._encoding = encoding
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+    def __iter__(self) -> Iterator[bytes]:
         yield self._head
         view = memoryview(self._image)
         for start in range(0, len(view), CHUNK_BYTES):
@@ -48,8 +54,7 @@ class Pieces(httpx.AsyncByteStream):
         yield self._tail
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """A body and the two headers that describe it."""
 
     content_type: bytes

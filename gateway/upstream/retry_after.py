@@ -10,14 +10,14 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
-def parse_retry_after(value: str | None, now: float) -> float | None:
+def parse_retry_after(raw: bytes | None, now: float) -> float | None:
     """Seconds to wait, from 0 to an hour, by a number or an HTTP date; None if there is none to be read.
 
     `now` is wall-clock time (seconds since 1970), against which a date is taken.
     """
-    if value is None or len(value) > 64:
+    if raw is None or len(raw) > 64:
         return None
-    value = value.strip()
+    value = raw.decode("latin-1").strip()
     if _SECONDS.fullmatch(value):
         return min(float(value), MAX_RETRY_AFTER_SECONDS)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
@@ -24,39 +25,52 @@ class Slots:
     def __init__(self, size: int, waited: Callable[[float], None] = nobody) -> None:
         """`waited` is told how many seconds each call that had to wait did so."""
         self._waited = waited
-        self._in_use = 0
-        self.waiting = 0
-        """Calls that wait for a place now."""
-        self._free = asyncio.Semaphore(size)
+        self._size = size
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self.in_use = 0
+        """Places taken now."""
 
     @property
-    def in_use(self) -> int:
-        """Places taken now."""
-        return self._in_use
+    def waiting(self) -> int:
+        """Calls that wait for a place now."""
+        return len(self._queue)
 
     async def __aenter__(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            self._in_use += 1
+        if self.in_use < self._size:
+            self.in_use += 1
             return
-        full = False
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self.waiting += 1
+        turn: asyncio.Future[None] = loop.create_future()
+        self._queue.append(turn)
+        timer = loop.call_later(WAIT_SECONDS, _give_up, turn)
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._free.acquire()
-        except TimeoutError:
-            full = True
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._pass_on()
+            raise
         finally:
-            self.waiting -= 1
+            timer.cancel()
+            if turn in self._queue:
+                self._queue.remove(turn)
             self._waited(loop.time() - started)
-        if full:
-            raise GatewayOverloaded(retry_after_seconds=RETRY_AFTER_SECONDS)
-        self._in_use += 1
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._in_use -= 1
-        self._free.release()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """A place that is given back goes to who has waited longest, without becoming free in between."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.in_use -= 1
+
+
+def _give_up(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(GatewayOverloaded(retry_after_seconds=RETRY_AFTER_SECONDS))

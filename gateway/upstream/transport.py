@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from typing import cast
 
 import httpx
 
 from gateway.upstream.answer import Answer
 from gateway.upstream.connection import Connection
+from gateway.upstream.form import Pieces
 from gateway.upstream.pool import Pool
 
 # A kept connection that dies later than this after a request was sent may have died of that request.
@@ -42,7 +42,7 @@ class Body(httpx.AsyncByteStream):
 
 
 class OwnTransport(httpx.AsyncBaseTransport):
-    """Sends requests to the host of `url` and no other, with a body of known length.
+    """Sends requests to the host of `url` and no other, with `Pieces` of known length as the body.
 
     Raises `httpx.TransportError`s only, without a text. Time limits are the caller's, who may cancel.
     """
@@ -59,7 +59,8 @@ class OwnTransport(httpx.AsyncBaseTransport):
         one that the server began to answer, or sat on for `STALE_SECONDS`, is not repeated, so it is not billed twice.
         """
         head = self._head(request)
-        body = cast("httpx.AsyncByteStream", request.stream)
+        body = request.stream
+        assert isinstance(body, Pieces)
         connection = self._pool.take_kept()
         if connection is not None:
             loop = asyncio.get_running_loop()
@@ -75,7 +76,7 @@ class OwnTransport(httpx.AsyncBaseTransport):
         """Closes every connection that is not in use, and the others when they are given back."""
         self._pool.close()
 
-    async def _send(self, head: bytes, body: httpx.AsyncByteStream, connection: Connection) -> httpx.Response:
+    async def _send(self, head: bytes, body: Pieces, connection: Connection) -> httpx.Response:
         try:
             answer = await connection.ask(head, body)
         except BaseException:
