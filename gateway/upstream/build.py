@@ -58,7 +58,7 @@ def _credentials(config: CredentialConfig, watcher: FileWatcher) -> CredentialSo
         try:
             await asyncio.to_thread(credentials.reload)
         except CredentialError as error:
-            raise FileRejected(files[0], f"is not usable: {error}") from None
+            raise FileRejected(error.file or files[0], f"is not usable: {error}") from None
 
     if files:
         watcher.watch(files, reload, f"upstream credential {config.name}")

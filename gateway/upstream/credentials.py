@@ -17,7 +17,11 @@ MAX_SECRET_BYTES = 4096
 
 
 class CredentialError(Exception):
-    """A credential that cannot be used. The text names the key and the remedy."""
+    """A credential that cannot be used. The text names the key and the remedy; `file` is the bad one, if it is in one."""
+
+    def __init__(self, text: str, file: Path | None = None) -> None:
+        self.file = file
+        super().__init__(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ class CredentialOrigin:
         if file is not None and variable is not None:
             raise CredentialError(f"{key}_file and {key}_env are both set: keep one of them")
         if file is not None:
-            return _checked(f"{key}_file", str(file), _content(f"{key}_file", file))
+            try:
+                return _checked(f"{key}_file", str(file), _content(f"{key}_file", file))
+            except CredentialError as error:
+                raise CredentialError(str(error), file) from None
         if variable is not None:
             value = environ.get(variable)
             if value is None:
