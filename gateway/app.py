@@ -175,7 +175,12 @@ async def open_gateway(
                 stores=stores_serving,
                 certificates=(lambda: tls.expiries) if tls is not None else None,
                 files=lambda: [
-                    FileState(state.name, state.problem, clock.now() - state.loaded_at) for state in watcher.states()
+                    FileState(
+                        state.name,
+                        clock.now() - state.loaded_at,
+                        {str(file): file in state.rejected for file in state.files},
+                    )
+                    for state in watcher.states()
                 ],
             )
         )

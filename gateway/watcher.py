@@ -42,11 +42,16 @@ class FileRejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """A group of files: `problem` names the bad file, None if what is on disk is in force. `loaded_at` since 1970."""
+    """A group of files: `problem` names the bad one, None if what is on disk is in force. `loaded_at` since 1970.
+
+    `rejected` are the bad ones of `files`: all of them, if it cannot be told which.
+    """
 
     name: str
     problem: str | None
     loaded_at: float
+    files: tuple[Path, ...] = ()
+    rejected: frozenset[Path] = frozenset()
 
 
 Listener = Callable[[WatchState], None]
@@ -61,7 +66,7 @@ class _Contents:
 
 
 class _Watch:
-    __slots__ = ("digest", "loaded_at", "name", "paths", "problem", "reload")
+    __slots__ = ("digest", "loaded_at", "name", "paths", "problem", "rejected", "reload")
 
     def __init__(self, name: str, paths: tuple[Path, ...], reload: Reload, digest: bytes, loaded_at: float) -> None:
         self.name = name
@@ -70,15 +75,16 @@ class _Watch:
         self.digest = digest
         self.loaded_at = loaded_at
         self.problem: str | None = None
+        self.rejected: frozenset[Path] = frozenset()
 
     def state(self) -> WatchState:
-        return WatchState(self.name, self.problem, self.loaded_at)
+        return WatchState(self.name, self.problem, self.loaded_at, self.paths, self.rejected)
 
 
 class FileWatcher:
     """Groups of files, each with the call that loads it anew.
 
-    `listener` is told the state of a group after every attempt to load it. A change is loaded once it is the same for
+    `listener` is told the state of a group when it was loaded and when another file of it turned bad. A change is loaded once it is the same for
     `settle_seconds`, so that a file is not taken while it is being written.
     """
 
@@ -146,11 +152,11 @@ class FileWatcher:
                 return
             await self._load(watch, contents.digest)
         except FileRejected as rejected:
-            self._reject(watch, f"{rejected.path} {rejected.why}")
+            self._reject(watch, f"{rejected.path} {rejected.why}", (rejected.path,))
         except TimeoutError:
-            self._reject(watch, f"{_names(watch.paths)} took too long to load")
+            self._reject(watch, f"{_names(watch.paths)} took too long to load", watch.paths)
         except Exception as error:  # noqa: BLE001 - one bad file must not end the watch over the others
-            self._reject(watch, f"{_names(watch.paths)} cannot be used ({type(error).__name__})")
+            self._reject(watch, f"{_names(watch.paths)} cannot be used ({type(error).__name__})", watch.paths)
 
     async def _load(self, watch: _Watch, digest: bytes) -> None:
         async with asyncio.timeout(RELOAD_SECONDS):
@@ -160,14 +166,15 @@ class FileWatcher:
         # If the files changed while they were loaded, the digest is not theirs and the next poll loads them again.
         recovered = watch.problem is not None
         watch.digest, watch.problem, watch.loaded_at = digest, None, self._clock.now()
+        watch.rejected = frozenset()
         self._listener(watch.state())
         _log.info("files.recovered" if recovered else "files.reloaded", files=watch.name)
 
-    def _reject(self, watch: _Watch, problem: str) -> None:
-        first = watch.problem is None
-        watch.problem = problem
-        self._listener(watch.state())
-        if first:
+    def _reject(self, watch: _Watch, problem: str, files: Sequence[Path]) -> None:
+        before, watch.problem, watch.rejected = watch.rejected, problem, frozenset(files)
+        # It is tried again at every poll, and told once.
+        if watch.rejected != before:
+            self._listener(watch.state())
             _log.warning("files.rejected", files=watch.name, problem=problem)
 
 

@@ -79,6 +79,7 @@ _STEP = Label("step", STEPS[:-1])
 _STATUS = Label("status", (*UPSTREAM_STATUSES, OTHER))
 _STORE = Label("store", STORES)
 _FILES = Label("files", "the groups of watched files that the configuration names")
+_FILE = Label("file", "the paths of a group's files")
 
 # --- Calls -----------------------------------------------------------------------------------------------------------
 
@@ -181,7 +182,7 @@ FILES_REJECTED = Metric(
     Kind.GAUGE,
     "1",
     "1 while what is on disk cannot be used and older contents serve.",
-    (_FILES,),
+    (_FILES, _FILE),
 )
 CERTIFICATE_EXPIRY = Metric(
     "facegate.certificate.expiry_timestamp",

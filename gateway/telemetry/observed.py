@@ -20,11 +20,11 @@ _PAGE_BYTES = 4096
 
 
 class FileState(NamedTuple):
-    """A group of watched files. `problem` is safe to show; None if what is on disk is in force."""
+    """A group of watched files: for each path whether what is on disk there is refused."""
 
     name: str
-    problem: str | None
     age_seconds: float
+    rejected: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,10 @@ class Observed:
             found.append(_all(catalogue.STORE_UP, {(name,): float(up) for name, up in self.stores().items()}))
         if self.files is not None:
             files = self.files()
-            found.append(_all(catalogue.FILES_AGE, {(file.name,): file.age_seconds for file in files}))
-            rejected: dict[Labels, float] = {(file.name,): float(file.problem is not None) for file in files}
+            found.append(_all(catalogue.FILES_AGE, {(group.name,): group.age_seconds for group in files}))
+            rejected: dict[Labels, float] = {
+                (group.name, path): float(bad) for group in files for path, bad in group.rejected.items()
+            }
             found.append(_all(catalogue.FILES_REJECTED, rejected))
         if self.certificates is not None:
             ends: dict[Labels, float] = {(name,): end for name, end in self.certificates().items()}

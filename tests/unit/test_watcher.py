@@ -175,19 +175,47 @@ async def test_a_bad_file_is_tried_again_at_every_poll_and_logged_once(world: Wo
     """What made it bad may lie elsewhere. Operators get one line when it turns bad and one when it recovers."""
     file = tmp_path / "tenants.yaml"
     file.write_text("good")
-    world.watcher.watch([file], lambda: _parse(file), "tenants")
+    attempts: list[str] = []
+
+    def load() -> None:
+        attempts.append(file.read_text())
+        _parse(file)
+
+    world.watcher.watch([file], load, "tenants")
+    contents = ["secret-1", "secret-1", "secret-2", "secret-2"]
     with capture_logs() as logs:
-        for content in ("secret-1", "secret-1", "secret-2", "secret-2"):
+        for content in contents:
             file.write_text(content)
             await world.watcher.poll()
-        assert [state.problem is None for state in world.told] == [False] * 4
+        assert attempts == contents
         file.write_text("good")
         await world.watcher.poll()
         await world.watcher.poll()
 
     assert [line["event"] for line in logs] == ["files.rejected", "files.recovered"]
-    assert [state.problem is None for state in world.told] == [False] * 4 + [True]
+    assert [state.problem is None for state in world.told] == [False, True]
     assert "secret" not in f"{logs} {world.told}"
+
+
+async def test_each_bad_file_of_a_group_is_told(world: World, tmp_path: Path) -> None:
+    """An operator who has mended one and broken the other learns of it; a state says which of the files it is."""
+    crt, key = tmp_path / "crt", tmp_path / "key"
+    for file in (crt, key):
+        file.write_text("1")
+    pair = Pair([crt, key])
+    world.watcher.watch(pair.paths, pair.load, "server certificate")
+    with capture_logs() as logs:
+        for broken in (crt, crt, key, key):
+            for file in (crt, key):
+                file.write_text("" if file is broken else "2")
+            await world.watcher.poll()
+        assert [state.rejected for state in world.told] == [{crt}, {key}]
+        key.write_text("2")
+        await world.watcher.poll()
+
+    assert [line["event"] for line in logs] == ["files.rejected", "files.rejected", "files.recovered"]
+    assert world.watcher.states()[0].files == (crt, key)
+    assert world.watcher.states()[0].rejected == frozenset()
 
 
 def _parse(file: Path) -> None:
@@ -342,11 +370,11 @@ async def test_states_tell_when_a_group_was_loaded(world: World, tmp_path: Path)
     world.watcher.watch([file], lambda: None, "a")
     world.clock.advance(10)
     await world.watcher.poll()
-    assert world.watcher.states() == (WatchState("a", None, start),)
+    assert world.watcher.states() == (WatchState("a", None, start, (file,)),)
 
     file.write_text("2")
     await world.watcher.poll()
-    assert world.watcher.states() == (WatchState("a", None, start + 10),)
+    assert world.watcher.states() == (WatchState("a", None, start + 10, (file,)),)
 
 
 async def test_run_polls_until_it_is_cancelled(tmp_path: Path) -> None:

@@ -66,12 +66,22 @@ class Generation:
         ]
 
 
+class Watcher(FileWatcher):
+    """Counts how often it has looked at all files."""
+
+    looks = 0
+
+    async def poll(self) -> None:
+        await super().poll()
+        self.looks += 1
+
+
 class Files:
     """The gateway's files, mounted as Kubernetes does it, and what the watcher has said about them."""
 
     def __init__(self, folder: Path, vendor: str, first: Generation) -> None:
         self.loads: Counter[str] = Counter()
-        self.looks: Counter[str] = Counter()
+        self.watcher = Watcher(clock=SystemClock(), listener=self.told, interval_seconds=0.05, settle_seconds=0.01)
         self.secret = Mounted(folder / "secret", id=first.api_id.encode(), secret=first.api_secret.encode())
         self.tls = Mounted(
             folder / "tls", crt=first.server.certificate, key=first.server.key, clients=first.authority.pem
@@ -100,7 +110,6 @@ class Files:
 
     def told(self, state: WatchState) -> None:
         """Listens to the watcher."""
-        self.looks[state.name] += 1
         if state.problem is None:
             self.loads[state.name] += 1
 
@@ -181,8 +190,8 @@ async def served_certificate(address: str) -> bytes:
     return pem.encode()
 
 
-async def readyz(gateway: Gateway) -> str:
-    async with aiohttp.ClientSession() as http, http.get(f"http://{gateway.ops_address}/readyz") as response:
+async def operators_see(gateway: Gateway, page: str) -> str:
+    async with aiohttp.ClientSession() as http, http.get(f"http://{gateway.ops_address}/{page}") as response:
         assert response.status == 200
         return await response.text()
 
@@ -190,8 +199,8 @@ async def readyz(gateway: Gateway) -> str:
 async def test_twenty_rotations_of_everything_fail_no_call(tmp_path: Path) -> None:
     """Client authority, server certificate, token, vendor's secret and tenants, each by overlap, each then dead.
 
-    Garbage in each of the files changes nothing that is in force; `/readyz` names the files, and the log has one line
-    when it begins and one when it ends.
+    Garbage in each of the files changes nothing that is in force; `/readyz` and a metric name the files, and the log has
+    one line when it begins and one when it ends.
     """
     server_authority = Authority("servers")
     current = Generation(0, server_authority)
@@ -200,8 +209,7 @@ async def test_twenty_rotations_of_everything_fail_no_call(tmp_path: Path) -> No
         async with run_sandbox(accounts=accounts, instant=True) as vendor:
             files = Files(tmp_path, vendor.url, current)
             file = files.config["facegate.yaml"]
-            watcher = FileWatcher(clock=SystemClock(), listener=files.told, interval_seconds=0.05, settle_seconds=0.01)
-            async with running(load_config(file, {}), config_file=file, watcher=watcher) as gateway:
+            async with running(load_config(file, {}), config_file=file, watcher=files.watcher) as gateway:
                 clients = Clients(gateway, server_authority, current)
                 async with in_background(*(clients.keep_calling(number) for number in range(CALLERS))):
                     await clients.all_called()
@@ -236,7 +244,7 @@ async def rotate(
         files.config.swap(**{"facegate.yaml": files.settings(new.tenants(new.token))})
 
     await files.in_force(overlap, *GROUPS)
-    assert "problem" not in await readyz(gateway)
+    assert "problem" not in await operators_see(gateway, "readyz")
     assert await served_certificate(gateway.address) == new.server.certificate
     await clients.move(new)
     await files.in_force(end, CONFIGURATION, TLS)
@@ -251,14 +259,18 @@ async def spoil(files: Files, clients: Clients, gateway: Gateway, number: int) -
     """Garbage of each kind in one file of each group, for several looks of the watcher and while every client calls."""
     garbage = GARBAGE[number % len(GARBAGE)]
     # A line of plain text could be a secret: only the vendor can tell that it is not.
-    files.secret.swap(**{("id", "secret")[number % 2]: garbage and garbage + b"\nx"})
-    files.tls.swap(**{("crt", "key", "clients")[number % 3]: garbage})
+    half, material = ("id", "secret")[number % 2], ("crt", "key", "clients")[number % 3]
+    files.secret.swap(**{half: garbage and garbage + b"\nx"})
+    files.tls.swap(**{material: garbage})
     files.config.swap(**{"facegate.yaml": garbage})
-    before = files.looks.copy()
-    await eventually(
-        lambda: all(files.looks[name] >= before[name] + 3 for name in GROUPS), "garbage looked at", PATIENCE_SECONDS
-    )
-    problems = await readyz(gateway)
-    for group in GROUPS:
-        assert problems.count(f"problem: {group}: ") == 1
+    before = files.watcher.looks
+    await eventually(lambda: files.watcher.looks >= before + 4, "garbage looked at", PATIENCE_SECONDS)
+    bad = {CONFIGURATION: files.config["facegate.yaml"], SECRET: files.secret[half], TLS: files.tls[material]}
+    problems = (await operators_see(gateway, "readyz")).splitlines()[1:]
+    metrics = (await operators_see(gateway, "metrics")).splitlines()
+    rejected = {line for line in metrics if line.startswith("facegate_files_rejected{") and line.endswith(" 1")}
+    assert rejected == {f'facegate_files_rejected{{files="{group}",file="{file}"}} 1' for group, file in bad.items()}
+    assert len(problems) == len(bad)
+    for group, file in bad.items():
+        assert any(problem.startswith(f"problem: {group}: {file} ") for problem in problems)
     await clients.all_called()

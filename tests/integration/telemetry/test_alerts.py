@@ -100,8 +100,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         slow("facegate_event_loop_lag_seconds", "", "0.05", "0.025"),
     ),
     "FaceGateFilesRejected": (
-        {'facegate_files_rejected{files="configuration"}': "1x60"},
-        {'facegate_files_rejected{files="configuration"}': "0x10 1 1 0x50"},
+        {'facegate_files_rejected{files="configuration",file="facegate.yaml"}': "1x60"},
+        {'facegate_files_rejected{files="configuration",file="facegate.yaml"}': "0x10 1 1 0x50"},
     ),
     "FaceGateCacheTampered": (
         {"facegate_cache_values_refused_total": "0x25 1x35"},

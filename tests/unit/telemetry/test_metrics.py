@@ -136,7 +136,10 @@ def everything_observed() -> Observed:
         cache_entries=lambda: 7,
         cache_faults=lambda: 0,
         stores=lambda: {"quota": True, "cache": False},
-        files=lambda: [FileState("configuration", None, 5.0), FileState("TLS certificate", "bad", 50.0)],
+        files=lambda: [
+            FileState("configuration", 5.0, {"facegate.yaml": False}),
+            FileState("TLS certificate", 50.0, {"tls.crt": False, "tls.key": True}),
+        ],
         certificates=lambda: {"server": 1_900_000_000.0, "client_ca": 2_000_000_000.0},
     )
 
@@ -146,7 +149,8 @@ def test_states_are_one_for_what_is_and_zero_for_the_rest() -> None:
     text = exposition(everything_observed().collect())
     for line in (
         'facegate_store_up{store="cache"} 0',
-        'facegate_files_rejected{files="TLS certificate"} 1',
+        'facegate_files_rejected{files="TLS certificate",file="tls.crt"} 0',
+        'facegate_files_rejected{files="TLS certificate",file="tls.key"} 1',
         'facegate_files_age_seconds{files="configuration"} 5',
         'facegate_certificate_expiry_timestamp_seconds{certificate="client_ca"} 2000000000',
     ):
