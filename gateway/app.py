@@ -152,7 +152,7 @@ async def open_gateway(
             clock=clock,
         )
         health = Health(SERVICE_NAMES)
-        tls = _tls(config.server, watcher)
+        tls = _tls(config.server, watcher, clock)
         server = GrpcServer(dispatcher, health, SERVICE_NAMES, tls=tls, reflection=config.server.reflection)
 
         def stores_serving() -> dict[str, bool]:
@@ -227,10 +227,10 @@ async def _open_upstream(
         raise StartError(str(error)) from None
 
 
-def _tls(config: ServerConfig, watcher: FileWatcher) -> ServerTls | None:
+def _tls(config: ServerConfig, watcher: FileWatcher, clock: Clock) -> ServerTls | None:
     if config.tls.cert_file is None or config.tls.key_file is None:
         return None
-    tls = ServerTls(config.tls.cert_file, config.tls.key_file, config.tls.client_ca_file)
+    tls = ServerTls(config.tls.cert_file, config.tls.key_file, config.tls.client_ca_file, clock=clock)
 
     async def reload() -> None:
         try:

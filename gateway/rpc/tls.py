@@ -6,11 +6,14 @@ gRPC asks for it at each new connection; established ones keep what they began w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
+
+from gateway.clock import Clock
 
 
 class BadTlsMaterial(Exception):
@@ -25,10 +28,11 @@ class BadTlsMaterial(Exception):
 class ServerTls:
     """Certificate, key and client authorities from files. `reload` them once before use."""
 
-    def __init__(self, cert_file: Path, key_file: Path, client_ca_file: Path | None) -> None:
+    def __init__(self, cert_file: Path, key_file: Path, client_ca_file: Path | None, *, clock: Clock) -> None:
         self._cert_file = cert_file
         self._key_file = key_file
         self._client_ca_file = client_ca_file
+        self._clock = clock
         self._loaded: grpc.ServerCertificateConfiguration | None = None
         self._changed: grpc.ServerCertificateConfiguration | None = None
         self.expiries: Mapping[str, float] = {}
@@ -76,15 +80,29 @@ class ServerTls:
         spki = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         if private.public_key().public_bytes(*spki) != certificates[0].public_key().public_bytes(*spki):
             raise BadTlsMaterial(self._key_file, f"is not the key of {self._cert_file}: replace both together")
+        self._require_valid(self._cert_file, certificates[:1])
         expiries = {"server": _end(certificates)}
         authorities = None
         if self._client_ca_file is not None:
             authorities = _read(self._client_ca_file)
             try:
-                expiries["client_ca"] = _end(load_pem_x509_certificates(authorities))
+                trusted = load_pem_x509_certificates(authorities)
             except ValueError:
                 raise BadTlsMaterial(self._client_ca_file, "holds no PEM certificates") from None
+            self._require_valid(self._client_ca_file, trusted)
+            expiries["client_ca"] = _end(trusted)
         return grpc.ssl_server_certificate_configuration([(key, chain)], authorities), expiries
+
+    def _require_valid(self, file: Path, certificates: Sequence[Certificate]) -> None:
+        """Raises `BadTlsMaterial` if none of them is valid now, and so no handshake would succeed.
+
+        At the start there is nothing better in force, and the gateway serves with what it has.
+        """
+        now = datetime.fromtimestamp(self._clock.now(), UTC)
+        if self._loaded is not None and not any(
+            certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc for certificate in certificates
+        ):
+            raise BadTlsMaterial(file, "has expired or is not valid yet: put a certificate in it that is valid now")
 
 
 def _end(certificates: Sequence[Certificate]) -> float:

@@ -47,10 +47,11 @@ class Authority:
         """The CA's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def server(self, host: str = "localhost") -> Credentials:
-        """A server's certificate for a host name, `localhost` and 127.0.0.1."""
+    def server(self, host: str = "localhost", *, valid_from: float = -60.0, valid_for: float = 3600.0) -> Credentials:
+        """A server's certificate for a host name, `localhost` and 127.0.0.1; times as those of `workload`."""
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys((host, "localhost"))]
-        return self.issue([*names, x509.IPAddress(ip_address("127.0.0.1"))])
+        names.append(x509.IPAddress(ip_address("127.0.0.1")))
+        return self.issue(names, valid_from=valid_from, valid_for=valid_for)
 
     def workload(self, *uris: str, valid_from: float = -60.0, valid_for: float = 3600.0) -> Credentials:
         """A client's certificate with these URI SANs, valid from and for so many seconds after the authority's now."""
