@@ -66,7 +66,7 @@ class _Contents:
 
 
 class _Watch:
-    __slots__ = ("digest", "loaded_at", "name", "paths", "problem", "rejected", "reload")
+    __slots__ = ("digest", "loaded_at", "look", "name", "paths", "problem", "rejected", "reload")
 
     def __init__(self, name: str, paths: tuple[Path, ...], reload: Reload, digest: bytes, loaded_at: float) -> None:
         self.name = name
@@ -76,6 +76,7 @@ class _Watch:
         self.loaded_at = loaded_at
         self.problem: str | None = None
         self.rejected: frozenset[Path] = frozenset()
+        self.look: asyncio.Task[None] | None = None
 
     def state(self) -> WatchState:
         return WatchState(self.name, self.problem, self.loaded_at, self.paths, self.rejected)
@@ -134,9 +135,26 @@ class FileWatcher:
             await self.poll()
 
     async def poll(self) -> None:
-        """Looks at every group once, and loads those that changed or could not be loaded before."""
-        # At the same time: a group that hangs must not hold up the one that revokes a token.
-        await asyncio.gather(*(self._poll(watch) for watch in self._watches))
+        """Looks at every group once, and loads those that changed or could not be loaded before.
+
+        At the same time, and without those that hang, as on a network volume that is gone: they must not hold up the
+        one that revokes a token.
+        """
+        looks: dict[asyncio.Task[None], _Watch] = {}
+        for watch in self._watches:
+            if watch.look is None or watch.look.done():
+                watch.look = asyncio.create_task(self._poll(watch))
+            looks[watch.look] = watch
+        if not looks:
+            return
+        try:
+            _, late = await asyncio.wait(looks, timeout=RELOAD_SECONDS)
+        except asyncio.CancelledError:
+            for look in looks:
+                look.cancel()
+            raise
+        for look in late:
+            self._reject_slow(looks[look])
 
     async def _poll(self, watch: _Watch) -> None:
         try:
@@ -154,7 +172,7 @@ class FileWatcher:
         except FileRejected as rejected:
             self._reject(watch, f"{rejected.path} {rejected.why}", (rejected.path,))
         except TimeoutError:
-            self._reject(watch, f"{_names(watch.paths)} took too long to load", watch.paths)
+            self._reject_slow(watch)
         except Exception as error:  # noqa: BLE001 - one bad file must not end the watch over the others
             self._reject(watch, f"{_names(watch.paths)} cannot be used ({type(error).__name__})", watch.paths)
 
@@ -169,6 +187,9 @@ class FileWatcher:
         watch.rejected = frozenset()
         self._listener(watch.state())
         _log.info("files.recovered" if recovered else "files.reloaded", files=watch.name)
+
+    def _reject_slow(self, watch: _Watch) -> None:
+        self._reject(watch, f"{_names(watch.paths)} took too long to load", watch.paths)
 
     def _reject(self, watch: _Watch, problem: str, files: Sequence[Path]) -> None:
         before, watch.problem, watch.rejected = watch.rejected, problem, frozenset(files)
