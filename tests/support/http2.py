@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -32,10 +33,11 @@ class Answer:
 class Http2Client:
     """One connection. Calls on it run one after the other."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str, scheme: str) -> None:
         self._reader = reader
         self._writer = writer
         self._authority = authority
+        self._scheme = scheme
         self._h2 = H2Connection(H2Configuration(header_encoding="utf-8"))
 
     async def begin(self) -> None:
@@ -57,7 +59,7 @@ class Http2Client:
             stream,
             [
                 (":method", "POST"),
-                (":scheme", "http"),
+                (":scheme", self._scheme),
                 (":path", path),
                 (":authority", self._authority),
                 ("te", "trailers"),
@@ -106,12 +108,12 @@ def _take(event: Event, stream: int, answer: Answer) -> bool:
 
 
 @asynccontextmanager
-async def http2_client(address: str) -> AsyncIterator[Http2Client]:
-    """A plaintext connection to `address`, HOST:PORT, that is ready for calls."""
+async def http2_client(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Http2Client]:
+    """A connection to `address`, HOST:PORT, that is ready for calls; in plaintext without `tls`."""
     host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
     try:
-        client = Http2Client(reader, writer, address)
+        client = Http2Client(reader, writer, address, "https" if tls else "http")
         await client.begin()
         yield client
     finally:

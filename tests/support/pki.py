@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -93,6 +95,15 @@ class Authority:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             ),
         )
+
+
+def client_context(folder: Path, authority: Authority, client: Credentials) -> ssl.SSLContext:
+    """For a client with a certificate that speaks HTTP/2 by itself; writes the certificate into `folder`."""
+    (folder / "client.pem").write_bytes(client.certificate + client.key)
+    context = ssl.create_default_context(cadata=authority.pem.decode())
+    context.load_cert_chain(folder / "client.pem")
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 def _uri(uri: str) -> x509.UniformResourceIdentifier:
