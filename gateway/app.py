@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from gateway.auth.build import open_auth
@@ -115,7 +116,7 @@ async def open_gateway(
             watcher.watch([config_file], reload, "configuration", loaded=False)
         client = upstream or await _open_upstream(config, clock, watcher, telemetry, stack)
         try:
-            quota = await _open_quota(config, clock, stack)
+            quota = await _open_quota(config, clock, watcher, stack)
             cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher))
         except ConfigError as error:
             raise StartError(str(error)) from None
@@ -197,8 +198,11 @@ async def open_gateway(
         yield Gateway(config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address)
 
 
-async def _open_quota(config: Config, clock: Clock, stack: AsyncExitStack) -> Quota:
+async def _open_quota(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> Quota:
     access = quota_access(config.stores)
+    if access.password.file is not None:
+        reload = partial(asyncio.to_thread, access.password.reload)
+        watcher.watch([access.password.file], reload, "quota store password")
     try:
         tls = ssl.create_default_context(cafile=access.ca_file) if access.url.startswith("valkeys:") else None
     except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ async def open_cache(config: Config, *, clock: Clock, watcher: FileWatcher) -> A
             records = store.records
         else:
             records = Records(clock, config.cache.max_bytes)
+            if access.password.file is not None:
+                reload = partial(asyncio.to_thread, access.password.reload)
+                watcher.watch([access.password.file], reload, "cache store password")
             store = await _open_valkey(access, records, clock, stack)
         sweeping = asyncio.create_task(_sweep(records))
         stack.push_async_callback(_end, sweeping)

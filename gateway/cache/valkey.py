@@ -19,6 +19,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as StoreConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as StoreTimeoutError
@@ -158,7 +159,25 @@ class Link:
         self.out(Cause.TIMEOUT)
 
 
-def connect(url: str, *, username: str = "", password: str = "", ca_file: Path | None = None) -> StoreClient:
+class _Login(CredentialProvider):
+    """Asks for the password at each connection, since it may change."""
+
+    def __init__(self, username: str, password: Callable[[], str]) -> None:
+        self._username = username
+        self._password = password
+
+    def get_credentials(self) -> tuple[str, str]:
+        """As AUTH takes them."""
+        return self._username or "default", self._password()
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """The same: nothing is waited for."""
+        return self.get_credentials()
+
+
+def connect(
+    url: str, *, username: str = "", password: Callable[[], str] = str, ca_file: Path | None = None
+) -> StoreClient:
     """A client for `valkey://host:port/0`, `valkeys://` (TLS), or a comma list of hosts: a cluster. Does not connect yet.
 
     It never retries: redis-py's own ten retries would wait for seconds. What it would say of itself on each connection
@@ -167,8 +186,7 @@ def connect(url: str, *, username: str = "", password: str = "", ca_file: Path |
     scheme, _, rest = url.partition("://")
     tls = scheme in {"valkeys", "rediss"}
     options: dict[str, Any] = {
-        "username": username or None,
-        "password": password or None,
+        "credential_provider": _Login(username, password) if password() else None,
         "socket_timeout": _RECONNECT_SECONDS,
         "socket_connect_timeout": _RECONNECT_SECONDS,
         "retry": Retry(NoBackoff(), 0),

@@ -1,15 +1,39 @@
 """How a store is reached: its address, and the login that is never in YAML.
 
-Read when a store is opened; a password is in the object that is returned and nowhere else.
+A password is read when a store is opened and when its file changes; it is in the object that is returned and nowhere else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.problems import ConfigError
 from gateway.config.stores import StoresConfig
+
+
+class StorePassword:
+    """Gives the password in force, empty without a `file`; for every connection to ask for anew."""
+
+    def __init__(self, key: str, file: Path | None) -> None:
+        """Reads the file. Raises `ConfigError` as `reload` does; `key` names the setting in it."""
+        self.file = file
+        self._key = key
+        self._text = ""
+        self.reload()
+
+    def __call__(self) -> str:
+        """The password."""
+        return self._text
+
+    def reload(self) -> None:
+        """Reads the file again. Raises `ConfigError`, and keeps the password that it has, if it cannot be read."""
+        if self.file is None:
+            return
+        try:
+            self._text = self.file.read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError((f"{self._key}: cannot read {self.file}: let the gateway's user read it",)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +41,9 @@ class StoreAccess:
     """`url` without the user's name; `ca_file` verifies a `valkeys://` server, None means the system's authorities."""
 
     url: str
-    username: str = ""
-    password: str = field(default="", repr=False)
-    ca_file: Path | None = None
+    username: str
+    password: StorePassword
+    ca_file: Path | None
 
     @property
     def in_memory(self) -> bool:
@@ -40,10 +64,4 @@ def cache_access(stores: StoresConfig) -> StoreAccess:
 def _access(url: str, key: str, password_file: Path | None, ca_file: Path | None) -> StoreAccess:
     scheme, _, rest = url.partition("://")
     username, _, hosts = rest.rpartition("@")
-    password = ""
-    if password_file is not None:
-        try:
-            password = password_file.read_text("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError((f"{key}: cannot read {password_file}: let the gateway's user read it",)) from None
-    return StoreAccess(f"{scheme}://{hosts}", username, password, ca_file)
+    return StoreAccess(f"{scheme}://{hosts}", username, StorePassword(key, password_file), ca_file)

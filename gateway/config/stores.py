@@ -25,8 +25,12 @@ class StoresConfig(Section):
         description="File of exactly 32 random bytes that seal cached answers and key the identity of images; the same "
         "on every replica. Required when the cache store is not memory.",
     )
-    quota_password_file: File | None = Field(default=None, description="File that holds the quota store's password.")
-    cache_password_file: File | None = Field(default=None, description="File that holds the cache store's password.")
+    quota_password_file: File | None = Field(
+        default=None, description="File that holds the quota store's password, re-read when it changes."
+    )
+    cache_password_file: File | None = Field(
+        default=None, description="File that holds the cache store's password, re-read when it changes."
+    )
     ca_file: File | None = Field(
         default=None,
         description="Authorities that `valkeys://` servers are verified against, PEM. Absent: the system's.",

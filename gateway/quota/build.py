@@ -44,7 +44,7 @@ def build_quota(
     on_store_failure: str = OutagePolicy.SHARE.value,
     expected_replicas: int = 1,
     username: str = "",
-    password: str = "",
+    password: Callable[[], str] = str,
     tls: ssl.SSLContext | None = None,
     prefix: str = "facegate:quota:",
     on_outage: Callable[[bool], None] = nobody,

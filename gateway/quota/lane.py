@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -38,13 +39,13 @@ def pack(*words: str | int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens, and how to be let in. `password` stays out of every repr."""
+    """Where a server listens, and how to be let in. `password` is asked at each connection, since it may change."""
 
     host: str
     port: int
     database: int = 0
     username: str = ""
-    password: str = field(default="", repr=False)
+    password: Callable[[], str] = str
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
 
@@ -178,8 +179,8 @@ class Lane:
         except OSError:
             raise Lost(OutageCause.CONNECTION) from None
         greetings: list[tuple[str, ...]] = []
-        if address.password:
-            greetings.append(("AUTH", address.username or "default", address.password))
+        if password := address.password():
+            greetings.append(("AUTH", address.username or "default", password))
         if address.database:
             greetings.append(("SELECT", str(address.database)))
         replies = [connection.send(pack(*greeting)) for greeting in greetings]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,7 +100,7 @@ def link_to(
     url: str,
     *,
     username: str = "",
-    password: str = "",
+    password: Callable[[], str] = str,
     tls: ssl.SSLContext | None = None,
     prefix: str = "facegate:quota:",
 ) -> ScriptLink:

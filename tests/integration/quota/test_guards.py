@@ -114,7 +114,7 @@ async def test_an_account_with_rights_to_the_prefix_alone_suffices(server: Store
     rules = f"on >{password} resetchannels ~{prefix}* -@all {ACL_COMMANDS}"
     server.command("ACL", "SETUSER", "facegate", *rules.split())
     try:
-        store = ValkeyQuotaStore(link_to(server.url, username="facegate", password=password, prefix=prefix))
+        store = ValkeyQuotaStore(link_to(server.url, username="facegate", password=lambda: password, prefix=prefix))
         await store.start()
         limits = tenant(rate=(5, 5), concurrency=2, day=5).limits
         assert (await store.admit("t", limits, "1", PATIENCE)).limit_id == ""
@@ -125,7 +125,9 @@ async def test_an_account_with_rights_to_the_prefix_alone_suffices(server: Store
         assert (snapshot.slots, snapshot.counts[Window.DAY].used) == (0, 0)
         await store.recover(PATIENCE)
         await store.aclose()
-        stranger = ValkeyQuotaStore(link_to(server.url, username="facegate", password=password, prefix="other:"))
+        stranger = ValkeyQuotaStore(
+            link_to(server.url, username="facegate", password=lambda: password, prefix="other:")
+        )
         with pytest.raises(Exception, match="refused"):
             await stranger.admit("t", limits, "1", PATIENCE)
         await stranger.aclose()
