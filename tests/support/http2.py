@@ -50,7 +50,7 @@ class Http2Client:
     async def call(self, path: str, metadata: Headers, body: bytes = b"", *, wait_seconds: float = 10.0) -> Answer:
         """Sends headers and as much of `body` as the server takes, never ends the request, and returns what came back.
 
-        Waits for the answer's end, at most `wait_seconds`.
+        Waits for the answer's end, at most `wait_seconds` after the server took the last of the body.
         """
         stream = self._h2.get_next_available_stream_id()
         answer = Answer()
@@ -69,12 +69,15 @@ class Http2Client:
         )
         self._send(stream, body, answer)
         try:
-            async with asyncio.timeout(wait_seconds):
+            async with asyncio.timeout(wait_seconds) as limit:
                 ended = False
                 while not ended:
                     for event in await self._events():
                         ended = _take(event, stream, answer) or ended
+                    before = answer.sent
                     self._send(stream, b"" if ended else body, answer)
+                    if answer.sent > before:
+                        limit.reschedule(asyncio.get_running_loop().time() + wait_seconds)
         except TimeoutError:
             pass
         answer.seconds = time.perf_counter() - started
