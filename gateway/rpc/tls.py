@@ -34,7 +34,7 @@ class ServerTls:
         self._client_ca_file = client_ca_file
         self._clock = clock
         self._loaded: grpc.ServerCertificateConfiguration | None = None
-        self._changed: grpc.ServerCertificateConfiguration | None = None
+        self._taken: grpc.ServerCertificateConfiguration | None = None
         self.expiries: Mapping[str, float] = {}
         """When the certificates in force end, in seconds since 1970: `server`, and `client_ca` (its first), if any."""
 
@@ -45,13 +45,12 @@ class ServerTls:
 
     def reload(self) -> None:
         """Reads the files, for connections from now on. Raises `BadTlsMaterial`, and then keeps what was there."""
-        loaded, self.expiries = self._load()
-        self._changed = self._loaded = loaded
+        self._loaded, self.expiries = self._load()
 
     def credentials(self) -> grpc.ServerCredentials:
         """Credentials that follow `reload`. With client authorities, every connection has to show a certificate."""
         assert self._loaded is not None, "reload() comes first"
-        self._changed = None
+        self._taken = self._loaded
         return grpc.dynamic_ssl_server_credentials(
             self._loaded,
             self._take_changed,  # type: ignore[arg-type]  # None is gRPC's word for "unchanged"; the stubs miss it
@@ -64,8 +63,11 @@ class ServerTls:
         It asks at every handshake, on threads of its own, and what it is given replaces its state under the handshakes
         that are under way. The process crashed now and then when each was answered with the same material.
         """
-        changed, self._changed = self._changed, None
-        return changed
+        loaded = self._loaded
+        if loaded is self._taken:
+            return None
+        self._taken = loaded
+        return loaded
 
     def _load(self) -> tuple[grpc.ServerCertificateConfiguration, Mapping[str, float]]:
         key, chain = _read(self._key_file), _read(self._cert_file)
