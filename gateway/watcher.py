@@ -85,8 +85,8 @@ class _Watch:
 class FileWatcher:
     """Groups of files, each with the call that loads it anew.
 
-    `listener` is told the state of a group when it was loaded and when another file of it turned bad. A change is loaded once it is the same for
-    `settle_seconds`, so that a file is not taken while it is being written.
+    `listener` is told the state of a group when it was loaded and when another file of it turned bad. A change is
+    loaded once it is the same for `settle_seconds`, so that a file is not taken while it is being written.
     """
 
     def __init__(
