@@ -1,13 +1,14 @@
 """Settings from environment variables, laid over those of the file.
 
 `FACEGATE_SERVER__LISTEN` sets `server.listen`: two underscores go one level down, a number counts list entries from 0,
-and the value is read as YAML (a scalar, or a list or mapping in flow style).
+and the value is read as YAML (a scalar, or a list or mapping in flow style). For a setting that is text, a value that
+YAML would take for something else is the text itself: `[::1]:50051` and `2024` need no quotes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.config.document import read_document
@@ -26,8 +27,10 @@ _SERVICE_LINK_PORT = re.compile(r"FACEGATE_(?:[A-Z0-9_]+_)?PORT")
 Path = tuple[str, ...]
 
 
-def overlay(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[Path, str], list[str]]:
-    """Lays the settings of `environ` over `document`, which it leaves as it is.
+def overlay(
+    document: dict[str, Any], environ: Mapping[str, str], is_text: Callable[[Path], bool]
+) -> tuple[dict[str, Any], dict[Path, str], list[str]]:
+    """Lays the settings of `environ` over `document`, which it leaves as it is; `is_text` knows which hold text.
 
     Returns the new document, the variable that set each path, and the problems of variables that could not be laid.
     """
@@ -40,13 +43,23 @@ def overlay(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[
             continue
         path = tuple(part.lower() for part in name[len(PREFIX) :].split("__"))
         try:
-            value = read_document(environ[name])
+            value = _read(environ[name], text=is_text(path))
             result = _with(result, path, value)
         except ConfigError as error:
             problems += [f"{'.'.join(path)}: {problem} (set by {name})" for problem in error.problems]
         else:
             sources[path] = name
     return result, sources, problems
+
+
+def _read(raw: str, *, text: bool) -> Any:
+    try:
+        value = read_document(raw)
+    except ConfigError:
+        if text:
+            return raw.strip()
+        raise
+    return raw.strip() if text and not isinstance(value, str | None) else value
 
 
 def _with(container: Any, path: Path, value: Any) -> Any:

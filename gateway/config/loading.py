@@ -16,6 +16,7 @@ from gateway.config.document import read_document
 from gateway.config.environment import overlay
 from gateway.config.explain import dotted, explain
 from gateway.config.files import check_files
+from gateway.config.kinds import holds_text
 from gateway.config.problems import ConfigError
 from gateway.config.rules import RULES
 from gateway.config.schema import Config
@@ -40,7 +41,7 @@ def parse_config(text: str, environ: Mapping[str, str] | None = None) -> Config:
     document = read_document(text)
     if document is not None and not isinstance(document, dict):
         raise ConfigError(("the document must be a mapping of settings, such as `server: {listen: 127.0.0.1:50051}`",))
-    merged, sources, problems = overlay(document or {}, environ or {})
+    merged, sources, problems = overlay(document or {}, environ or {}, lambda path: holds_text(path, Config))
     settings = _without_blanks(merged)
     found, broken = [], list[Location]()
     config, errors = _validate(settings)

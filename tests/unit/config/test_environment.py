@@ -47,6 +47,34 @@ def test_a_list_can_come_from_the_environment_alone() -> None:
     assert config.upstream.credentials[0].name == "a"
 
 
+@pytest.mark.parametrize("address", ["[::1]:50051", '"[::1]:50051"', " [::1]:50051\n"])
+def test_an_address_needs_no_quotes(address: str) -> None:
+    """YAML would take it for the beginning of a list."""
+    assert parse_config("", {"FACEGATE_SERVER__LISTEN": address}).server.listen == "[::1]:50051"
+
+
+def test_a_setting_that_is_text_is_taken_as_it_is() -> None:
+    """Numbers, dates and truths are text where text belongs, in lists, mappings and file names too; blank is the default."""
+    config = parse_config(
+        "auth: {spiffe_trust_domain: corp.example}",
+        {
+            "FACEGATE_TENANTS__0__ID": "2024",
+            "FACEGATE_TENANTS__0__ROLE": "operator",
+            "FACEGATE_TENANTS__0__PRINCIPALS__0__TOKEN_SHA256": "12345678" * 8,
+            "FACEGATE_TENANTS__0__FACE_SETS": "{a: b}",
+            "FACEGATE_TENANTS__0__FACE_SETS__STAFF": "2026-01-31",
+            "FACEGATE_TENANTS__0__FACE_SETS__GUESTS": "yes",
+            "FACEGATE_STORES__KEY_FILE": "7",
+            "FACEGATE_AUTH__SPIFFE_TRUST_DOMAIN": "",
+        },
+    )
+    [tenant] = config.tenants
+    assert (tenant.id, tenant.role, tenant.principals[0].token_sha256) == ("2024", "operator", "12345678" * 8)
+    assert tenant.face_sets == {"a": "b", "staff": "2026-01-31", "guests": "yes"}
+    assert str(config.stores.key_file) == "7"
+    assert config.auth.spiffe_trust_domain is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
@@ -54,6 +82,7 @@ def test_a_list_can_come_from_the_environment_alone() -> None:
         ("FACEGATE_NONSENSE", "x", "nonsense: unknown key"),
         ("FACEGATE_CACHE__TTL_SECONDS", "long", 'cache.ttl_seconds: must be a number, not "long"'),
         ("FACEGATE_CACHE__TTL_SECONDS", "[", "cache.ttl_seconds: line 2"),
+        ("FACEGATE_TENANTS", "[", "tenants: line 2"),
         ("FACEGATE_UPSTREAM__CREDENTIALS__7__NAME", "a", "upstream.credentials.7.name: must go on with a number"),
         ("FACEGATE_CACHE__TTL_SECONDS__X", "1", "cache.ttl_seconds.x: goes deeper than the setting does"),
     ],
