@@ -44,6 +44,13 @@ def command(listen: tuple[str, int], *, once: bool) -> None:
     """Show a search end to end on this machine: a stand-in for the vendor, the gateway, a real photo."""
     import uvloop
 
+    from gateway.config.values import is_loopback
+
+    if not is_loopback(listen[0]):
+        raise click.BadParameter(
+            "must be a loopback address: the demo takes calls without credentials", param_hint="'--listen'"
+        )
+
     matches = uvloop.run(_demo(listen, once=once))
     if once and not matches:
         raise Failure("no face matched: the shipped portrait should have")

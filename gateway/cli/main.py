@@ -75,7 +75,8 @@ def run(arguments: Sequence[str]) -> int:
             _complain(problem)
         return failure.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help(), err=True)
+        click.echo(error.ctx.get_help())
+        _complain("a command is missing")
         return error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "facegate"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.failure import Failure
 from gateway.cli.options import Target, target_from, target_options
 
 if TYPE_CHECKING:
@@ -92,7 +91,10 @@ async def _search_all(
     try:
         search_request(question.face_set, b"", question.threshold, question.max_results)
     except ValueError:
-        raise Failure("--max-results and --face-set must fit the protocol: a 32-bit number and UTF-8 text") from None
+        raise click.UsageError(
+            "--max-results and --face-set must fit the protocol: a 32-bit number and UTF-8 text",
+            click.get_current_context(),
+        ) from None
     waiting = iter(files)
     async with connect(target) as client, asyncio.TaskGroup() as workers:
         for _ in range(min(concurrency, len(files))):

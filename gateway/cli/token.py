@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli.failure import Failure
-
 _EXAMPLES = """\b
 Example:
   facegate token new kyc"""
@@ -27,7 +25,10 @@ def new(tenant: str) -> None:
     from gateway.config.values import TENANT_ID
 
     if not TENANT_ID.fullmatch(tenant):
-        raise Failure(f"a tenant's id is 1 to 63 of a-z 0-9 _ -, and does not start with _ or -: not {tenant!r}")
+        raise click.BadParameter(
+            f"{tenant!r} is not a tenant's id, which is 1 to 63 of a-z 0-9 _ -, and does not start with _ or -.",
+            param_hint="'TENANT'",
+        )
     token = new_token()
     click.echo("# The token. It is shown this once: put it where the caller's secrets are kept.")
     click.echo(token)

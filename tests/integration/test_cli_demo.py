@@ -24,13 +24,6 @@ async def test_the_demo_finds_the_portrait() -> None:
     assert "Traceback" not in result.err
 
 
-async def test_the_demo_refuses_a_public_address() -> None:
-    """It has no credentials to ask for, so it listens on loopback alone."""
-    result = await facegate("demo", "--once", "--listen", "0.0.0.0:0")
-    assert result.status == 1
-    assert "auth.anonymous_tenant: is allowed only while server.listen is a loopback address" in result.err
-
-
 async def test_the_demo_stays_and_the_line_to_paste_is_right() -> None:
     """The request that it wrote is answered at the address that it printed; Ctrl-C ends it with status 0."""
     async with _running("demo", until=b"Ctrl-C") as (process, out):
