@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -60,26 +61,37 @@ def command(config_file: Path | None) -> None:
 
 
 async def _serve(config: Config, config_file: Path | None) -> None:
+    import structlog
+
     from gateway.app import StartError, open_gateway
 
-    leave = LeaveOnSignal()
+    log = structlog.get_logger(__name__)
+    leave = LeaveOnSignal(lambda name: log.info("server.draining", signal=name))
     try:
         async with open_gateway(config, config_file=config_file) as gateway:
+            log.info("server.listening", address=gateway.address)
+            log.info("ops.listening", address=gateway.ops_address)
             leave.let_go(gateway)
             await gateway.wait_closed()
     except StartError as error:
         raise Failure(str(error)) from None
 
 
+def _nobody(signal_name: str) -> None:
+    """Listens to signals, and does nothing."""
+
+
 class LeaveOnSignal:
     """Turns signals into a drain. Made inside the running loop, before the gateway is opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_first: Callable[[str], None] = _nobody) -> None:
+        """`on_first` is told the name of the first signal."""
         self._gateway: Drainable | None = None
         self._asked = False
+        self._on_first = on_first
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._signalled, number)
 
     def let_go(self, gateway: Drainable) -> None:
         """From now on a signal drains `gateway`; one that came while it was being opened does so at once."""
@@ -87,10 +99,11 @@ class LeaveOnSignal:
         if self._asked:
             gateway.begin_drain()
 
-    def _signalled(self) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
         if self._asked:
             # Nothing may hold up the second signal: not a call in flight, not a flush.
             os._exit(1)
         self._asked = True
+        self._on_first(number.name)
         if self._gateway is not None:
             self._gateway.begin_drain()

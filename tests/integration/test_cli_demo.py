@@ -61,7 +61,7 @@ async def _running(*arguments: str, until: bytes) -> AsyncIterator[tuple[asyncio
     assert process.stdout is not None
     printed = b""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while until not in printed:
                 line = await process.stdout.readline()
                 assert line, "the command ended too early"

@@ -148,7 +148,7 @@ async def test_searches_at_once_are_bounded(tmp_path: Path) -> None:
     async def answer(fake: FakeGateway, request: Any, context: Any) -> Any:
         if fake.in_flight == 3:
             fake.released.set()
-        await asyncio.wait_for(fake.released.wait(), 10)
+        await asyncio.wait_for(fake.released.wait(), 60)
         return await one_match(fake, request, context)
 
     async with fake_gateway(answer) as (fake, address):
@@ -169,7 +169,7 @@ async def test_an_interrupt_loses_nothing(photos: Path) -> None:
 
     async with fake_gateway(answer) as (fake, address):
         process = await started("search", str(photos), "--face-set", "e", "--target", address, "--concurrency", "1")
-        await asyncio.wait_for(fake.released.wait(), 20)
+        await asyncio.wait_for(fake.released.wait(), 60)
         process.send_signal(signal.SIGINT)
         result = await ended(process)
     assert result.status == 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -25,24 +26,36 @@ SETTINGS = {
 
 
 @asynccontextmanager
-async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A gateway process that answers health checks, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    process = await started("serve", environ={**SETTINGS, "FACEGATE_SERVER__LISTEN": address, **settings})
+async def serving(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, str]]]:
+    """A gateway process that takes calls, and where its listeners say that they are."""
+    listen = {"FACEGATE_SERVER__LISTEN": "127.0.0.1:0"}
+    process = await started("serve", environ={**SETTINGS, **listen, **settings})
+    assert process.stdout is not None
+    addresses: dict[str, str] = {}
     try:
-        for _ in range(20):
-            if (await facegate("health", "--target", address)).status == 0:
-                break
-        else:
-            process.kill()
-            raise AssertionError(f"the gateway did not start: {(await process.communicate())[1].decode()}")
-        yield process, address
+        async with asyncio.timeout(60):
+            while len(addresses) < 2:
+                line = await process.stdout.readline()
+                if not line:
+                    raise AssertionError(f"the gateway did not start: {(await process.communicate())[1].decode()}")
+                assert b"hunter2" not in line
+                event = json.loads(line)
+                if event["event"].endswith(".listening"):
+                    addresses[event["event"]] = event["address"]
+        yield process, addresses
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_it_says_where_it_listens() -> None:
+    """Port 0 takes a free one, and both listeners answer at the addresses that are logged."""
+    async with serving() as (_, addresses):
+        assert (await facegate("health", "--target", addresses["server.listening"])).status == 0
+        host, _, port = addresses["ops.listening"].rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=10):
+            pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -52,19 +65,21 @@ async def test_the_first_signal_drains(number: signal.Signals) -> None:
         process.send_signal(number)
         result = await ended(process)
     assert result.status == 0
+    (draining,) = [line for line in result.out.splitlines() if "server.draining" in line]
+    assert json.loads(draining)["signal"] == number.name
     assert "Traceback" not in result.err
     assert "hunter2" not in result.out + result.err
 
 
 async def test_the_second_signal_ends_at_once() -> None:
     """However long the drain would take, the second signal ends it, with status 1."""
-    async with serving(FACEGATE_SERVER__LAME_DUCK_SECONDS="600") as (process, address):
+    async with serving(FACEGATE_SERVER__LAME_DUCK_SECONDS="600") as (process, addresses):
         process.send_signal(signal.SIGTERM)
-        while (await facegate("health", "--target", address)).status == 0:
+        while (await facegate("health", "--target", addresses["server.listening"])).status == 0:
             assert process.returncode is None
         assert process.returncode is None
         process.send_signal(signal.SIGTERM)
-        result = await ended(process, within_seconds=5)
+        result = await ended(process, within_seconds=20)
     assert result.status == 1
 
 
@@ -85,7 +100,8 @@ async def test_grpcs_threads_do_not_interrupt_the_event_loop() -> None:
 
 async def test_a_second_gateway_on_the_port_is_refused() -> None:
     """It says so in one line and ends with status 1; the first goes on."""
-    async with serving() as (process, address):
+    async with serving() as (process, addresses):
+        address = addresses["server.listening"]
         second = await facegate("serve", environ={**SETTINGS, "FACEGATE_SERVER__LISTEN": address})
         assert second.status == 1
         assert second.err.count("\n") == 1

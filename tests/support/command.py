@@ -32,7 +32,7 @@ async def started(*arguments: str, environ: Mapping[str, str] | None = None) -> 
     )
 
 
-async def ended(process: asyncio.subprocess.Process, within_seconds: float = 20) -> Ended:
+async def ended(process: asyncio.subprocess.Process, within_seconds: float = 60) -> Ended:
     """How the process ends by itself; it is killed if it does not within the time."""
     try:
         async with asyncio.timeout(within_seconds):

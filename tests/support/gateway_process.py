@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import yaml
 
 from tests.support.command import started
-from tests.support.valkey import free_port
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,31 @@ class GatewayProcess:
 @asynccontextmanager
 async def gateway_process(folder: Path, settings: dict[str, Any], **environ: str) -> AsyncIterator[GatewayProcess]:
     """`facegate serve` on a free port with these settings, once it takes connections."""
-    address = f"127.0.0.1:{free_port()}"
-    listeners = {"server": {"listen": address}, "ops": {"listen": "127.0.0.1:0"}}
+    listeners = {"server": {"listen": "127.0.0.1:0"}, "ops": {"listen": "127.0.0.1:0"}}
     (folder / "facegate.yaml").write_text(yaml.safe_dump(settings | listeners))
     process = await started("serve", "--config", str(folder / "facegate.yaml"), environ=environ)
+    try:
+        address = await asyncio.wait_for(_address_of(process), 60)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
     # Read all along: a full pipe would hold the process up.
     output = asyncio.create_task(process.communicate())
     try:
-        async with grpc.aio.insecure_channel(address) as channel, asyncio.timeout(20):
-            with suppress(TimeoutError):
-                await asyncio.wait(
-                    {asyncio.ensure_future(channel.channel_ready()), output}, return_when="FIRST_COMPLETED"
-                )
-        assert process.returncode is None, (await output)[1].decode()
         yield GatewayProcess(address, process.pid)
     finally:
         if process.returncode is None:
             process.terminate()
         await output
+
+
+async def _address_of(process: asyncio.subprocess.Process) -> str:
+    """Where the gateway says that it takes calls."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "server.listening":
+            return str(event["address"])
+    raise AssertionError((await process.stderr.read()).decode())

@@ -40,7 +40,7 @@ async def sandbox_process(faces: Path | None = None) -> AsyncIterator[SandboxPro
     process = await started("sandbox", "--listen", "127.0.0.1:0", *arguments)
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             line = (await process.stdout.readline()).decode()
         url = line.rpartition(" ")[2].strip()
         assert url.startswith("http://"), line
