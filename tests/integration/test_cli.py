@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ SECRETS = {"ID": "an-id", "SECRET": "hunter2"}
 
 
 async def test_help_is_quick() -> None:
-    """Help loads nothing of what commands need: no gRPC, no pydantic."""
+    """Help loads nothing of what commands need, which is what would make it slow: no gRPC, no pydantic."""
     script = (
         "import sys; from gateway.cli.main import run; run(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     )
@@ -45,13 +44,6 @@ async def test_help_is_quick() -> None:
     _, modules = await process.communicate()
     for heavy in (b"'grpc'", b"'pydantic'", b"'rich'", b"'aiohttp'", b"'asyncio'"):
         assert heavy not in modules
-
-    async def measured() -> float:
-        start = time.perf_counter()
-        await facegate("--help")
-        return time.perf_counter() - start
-
-    assert min([await measured() for _ in range(5)]) < 0.5
 
 
 @pytest.mark.parametrize(

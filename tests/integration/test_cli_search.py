@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.command import ended, facegate, started
+from tests.support.command import ended, facegate, on_a_terminal, started
 from tests.support.face_search_servicer import FakeGateway, fake_gateway, one_match, rejected
 from tests.support.images import jpeg
 from tests.support.pki import Authority
@@ -62,6 +62,24 @@ async def test_a_folder_is_searched_in_json(photos: Path) -> None:
     lines = [json.loads(line) for line in result.out.splitlines()]
     assert sorted(Path(line["image"]).name for line in lines) == ["a.jpg", "b.jpeg", "c.PNG"]
     assert lines[0]["response"]["matches"][0]["face_id"] == "435449455488008194"
+
+
+async def test_a_terminal_gets_a_table_and_several_images_a_progress_bar(photos: Path) -> None:
+    """Short names in a table with a heading, drawn once when all are there; while they are not, how many are."""
+    async with fake_gateway() as (_, address):
+        several = await on_a_terminal("search", str(photos), "--face-set", "e", "--target", address)
+        one = await on_a_terminal("search", str(photos / "a.jpg"), "--face-set", "e", "--target", address)
+    assert (several.status, one.status) == (0, 0)
+    assert "searching" in several.out
+    assert "0/3" in several.out
+    assert "searching" not in one.out
+    lines = several.out.splitlines()
+    (heading,) = [line for line in lines if all(word in line for word in ("image", "outcome", "person", "score"))]
+    rows = lines[lines.index(heading) :]
+    for name in ("a.jpg", "b.jpeg", "c.PNG"):
+        (row,) = [line for line in rows if name in line]
+        assert "435449455488008194" in row
+        assert str(photos) not in row
 
 
 async def test_an_error_is_one_line_with_its_details(photos: Path) -> None:

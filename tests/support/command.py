@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import termios
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 
@@ -18,16 +20,18 @@ class Ended:
     err: str
 
 
-async def started(*arguments: str, environ: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
-    """`facegate ARGUMENTS`, running."""
+async def started(
+    *arguments: str, environ: Mapping[str, str] | None = None, output: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
+    """`facegate ARGUMENTS`, running; `output` is where both of its streams go."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FACEGATE_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "gateway",
         *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=output,
+        stderr=output,
         env={**clean, **(environ or {})},
     )
 
@@ -41,9 +45,32 @@ async def ended(process: asyncio.subprocess.Process, within_seconds: float = 60)
         process.kill()
         await process.wait()
         raise AssertionError("the command did not end") from None
-    return Ended(process.returncode or 0, out.decode(), err.decode())
+    return Ended(process.returncode or 0, (out or b"").decode(), (err or b"").decode())
 
 
 async def facegate(*arguments: str, environ: Mapping[str, str] | None = None) -> Ended:
     """Runs `facegate ARGUMENTS` to its end."""
     return await ended(await started(*arguments, environ=environ))
+
+
+async def on_a_terminal(*arguments: str, columns: int = 120) -> Ended:
+    """Runs `facegate ARGUMENTS` to its end, with both streams on a terminal; all that it wrote is in `out`."""
+    ours, theirs = os.openpty()
+    try:
+        termios.tcsetwinsize(theirs, (40, columns))
+        terminal = {"TERM": "xterm-256color", "COLUMNS": "", "NO_COLOR": ""}
+        process = await started(*arguments, environ=terminal, output=theirs)
+    finally:
+        os.close(theirs)
+    written = asyncio.create_task(asyncio.to_thread(_all_of, ours))
+    result = await ended(process)
+    return Ended(result.status, (await written).decode(), "")
+
+
+def _all_of(terminal: int) -> bytes:
+    """What is written until nobody holds the terminal's other end any more, which Linux reports as an error."""
+    written = b""
+    with os.fdopen(terminal, "rb", buffering=0) as opened, suppress(OSError):
+        while piece := opened.read(4096):
+            written += piece
+    return written
