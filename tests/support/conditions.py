@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], bool], what: str, within_seconds: float = 5.0) -> None:
+async def eventually(condition: Callable[[], bool], what: str, within_seconds: float = 30.0) -> None:
     """Returns once `condition` holds; fails the test, naming `what`, if it does not within the time."""
     try:
         async with asyncio.timeout(within_seconds):

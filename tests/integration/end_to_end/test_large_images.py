@@ -27,7 +27,7 @@ AT_ONCE = 64
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 MAX_IMAGE_BYTES = 5_242_880
 MAX_PEAK_MIB = 900
-SECONDS = 60
+SECONDS = 240
 
 
 def large_photo(number: int) -> bytes:

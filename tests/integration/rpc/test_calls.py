@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,7 +15,7 @@ from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStu
 from gateway.app import Gateway
 from gateway.errors import UpstreamRateLimited
 from tests.support.conditions import eventually
-from tests.support.gateway import config_of, refusal, running
+from tests.support.gateway import Refusal, config_of, refusal, running
 from tests.support.images import jpeg
 from tests.support.upstream import ANSWER, FakeUpstream
 
@@ -32,6 +32,15 @@ def raw_call(channel: grpc.aio.Channel, method: str, body: bytes) -> Awaitable[b
     """Sends bytes as they are."""
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
     return call(body)
+
+
+async def refused_by_the_gateway(call: Callable[[], Awaitable[object]]) -> Refusal:
+    """How `call` is refused; again while the client's own clock, on a busy machine, ends it before the answer is here."""
+    for _ in range(50):
+        error = await refusal(call())
+        if error.reason:
+            return error
+    raise AssertionError("the client's clock was first each time")
 
 
 @pytest.fixture
@@ -164,10 +173,10 @@ async def test_a_callers_deadline_ends_its_wait_and_not_the_search(
 ) -> None:
     """The caller learns UPSTREAM_TIMEOUT just before its deadline; what was sent upstream runs on."""
     upstream.hold.clear()
-    error = await refusal(stub.SearchFace(REQUEST, timeout=0.6))
+    error = await refused_by_the_gateway(lambda: stub.SearchFace(REQUEST, timeout=0.6))
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_TIMEOUT")
     assert error.trailers["grpc-retry-pushback-ms"] == "-1"
-    assert upstream.in_flight == 1
+    assert upstream.in_flight >= 1
     upstream.hold.set()
     await eventually(lambda: upstream.in_flight == 0, "the search ends by itself")
 
@@ -176,7 +185,7 @@ async def test_a_deadline_too_short_for_a_search_costs_no_search(
     stub: FaceSearchServiceAsyncStub, upstream: FakeUpstream
 ) -> None:
     """It is refused before the vendor could bill it."""
-    error = await refusal(stub.SearchFace(REQUEST, timeout=0.09))
+    error = await refused_by_the_gateway(lambda: stub.SearchFace(REQUEST, timeout=0.09))
     assert (error.code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT")
     assert not upstream.queries
 

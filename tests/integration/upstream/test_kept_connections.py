@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 
 import pytest
 
 from gateway.cache.flights import Flights, wait
 from gateway.errors import UpstreamUnavailable
 from gateway.model import Outcome, UpstreamAnswer
+from gateway.upstream import transport
 from tests.support.conditions import eventually
 from tests.support.vendor import MATCH, OK, Connection, Vendor, always, found, json_response
 from tests.support.vendor_client import client, query
@@ -41,8 +41,12 @@ async def test_a_connection_closed_between_searches_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_connection_closed_as_the_request_arrives_is_replaced(reset: bool) -> None:
+async def test_a_connection_closed_as_the_request_arrives_is_replaced(
+    reset: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The race that cannot be seen in advance: the search goes out once more, on a new connection."""
+    # On a busy machine even such a connection may take long to die.
+    monkeypatch.setattr(transport, "STALE_SECONDS", 30.0)
 
     async def stale(connection: Connection) -> None:
         await connection.request()
@@ -89,18 +93,21 @@ async def test_a_search_that_was_worked_on_is_not_sent_again() -> None:
 
 async def test_an_answer_that_nobody_asked_for_is_not_taken() -> None:
     """Bytes that come on an idle connection must not become the answer to the next search, of another tenant."""
+    idle, sent = asyncio.Event(), asyncio.Event()
 
     async def talkative(connection: Connection) -> None:
         await connection.request()
         await connection.send(OK)
-        await asyncio.sleep(0.05)
+        await idle.wait()
         await connection.send(ANOTHER)
+        sent.set()
         await connection.request()
         await connection.send(OK)
 
     async with Vendor(talkative) as vendor, client(vendor.base_url) as upstream:
         await upstream.search(query())
-        await asyncio.sleep(0.15)
+        idle.set()
+        await sent.wait()
         assert (await upstream.search(query())).matches[0].person_id == MATCH["person_id"]
         assert vendor.accepted == 2
 
@@ -124,11 +131,11 @@ async def test_callers_that_give_up_leave_nothing_behind() -> None:
             await connection.send(OK)
 
     flights: Flights[UpstreamAnswer] = Flights()
-    async with Vendor(moody) as vendor, client(vendor.base_url, max_connections=64) as upstream:
+    async with Vendor(moody) as vendor, client(vendor.base_url, max_connections=100) as upstream:
 
         async def search() -> UpstreamAnswer:
             flight, _ = flights.join_or_start(None, lambda: upstream.search(query(b"x" * 2000)))
-            return await wait(flight, 5.0)
+            return await wait(flight, 30.0)
 
         tasks = asyncio.all_tasks()
         for _ in range(2000 // 50):
@@ -142,7 +149,7 @@ async def test_callers_that_give_up_leave_nothing_behind() -> None:
         assert {answer.outcome for answer in answers} == {Outcome.MATCHED}
         await eventually(lambda: len(flights) == 0, "no flight is left")
         assert upstream._slots.in_use == 0
-        assert vendor.accepted <= 64
+        assert vendor.accepted <= 100
     await eventually(lambda: asyncio.all_tasks() <= tasks, "no task is left")
 
 
@@ -163,7 +170,6 @@ async def test_searches_that_are_cancelled_themselves_leave_nothing_behind() -> 
                 search.cancel()
             await asyncio.gather(*searches, return_exceptions=True)
         assert upstream._slots.in_use == 0
-        started = time.monotonic()
+        # With a slot lost one of them would be refused.
         await asyncio.gather(*(upstream.search(query()) for _ in range(8)))
-        assert time.monotonic() - started < 1.0
         await eventually(lambda: vendor.open <= 8, "cancelled searches took their connections with them")
