@@ -1,8 +1,8 @@
 """The vendor's answer, from bytes to `UpstreamAnswer` or an error. Pure: no connection, no clock.
 
 Unknown fields are ignored; a needed field that is missing, mistyped or outside its range makes the whole answer
-unusable, since a wrong match is worse than none. Only the order of matches is mended: the vendor's page does not
-promise one.
+unusable, since a wrong match is worse than none. What was not asked for is no wrong match: those under the threshold
+are left out, and of too many the best are kept. Their order is mended too: the vendor's page does not promise one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ NoResult = Literal["ok", "error"]
 
 MAX_REQUEST_ID_CHARS = 128
 
-# The vendor compares in single precision at best: a score this much under the threshold is the threshold, rounded.
+# The vendor compares in single precision at best: a score this much under the threshold is the threshold, rounded, and
+# one this much above 1 is 1.
 SCORE_ROUNDING = 1e-6
 
 # The last second that a protobuf Timestamp can hold.
@@ -75,25 +76,28 @@ def _found(document: dict[str, Any], asked: SearchParameters) -> UpstreamAnswer:
 
 
 def _matches(result: object, asked: SearchParameters) -> tuple[Match, ...]:
-    if not isinstance(result, list) or len(result) > asked.max_results:
+    if not isinstance(result, list):
         raise _Mistyped
-    matches = [_match(element, asked.threshold) for element in result]
-    if len({(match.person_id, match.face_id) for match in matches}) != len(matches):
+    found = [_match(element, asked.threshold) for element in result]
+    if len({(match.person_id, match.face_id) for match in found}) != len(found):
         raise _Mistyped
+    matches = [match for match in found if match.score >= asked.threshold]
     matches.sort(key=lambda match: -match.score)
-    return tuple(matches)
+    return tuple(matches[: asked.max_results])
 
 
 def _match(element: object, threshold: float) -> Match:
     if not isinstance(element, dict):
         raise _Mistyped
     score = _number(element.get("score"))
-    if not max(threshold - SCORE_ROUNDING, 0.0) <= score <= 1:
+    if not 0 <= score <= 1 + SCORE_ROUNDING:
         raise _Mistyped
+    if threshold - SCORE_ROUNDING <= score < threshold:
+        score = threshold
     return Match(
         person_id=_integer(element.get("person_id"), _INT64_MIN, _INT64_MAX),
         face_id=_integer(element.get("face_id"), _INT64_MIN, _INT64_MAX),
-        score=max(score, threshold),
+        score=min(score, 1.0),
         create_time=_integer(element.get("create_time"), 0, _LAST_SECOND),
     )
 
