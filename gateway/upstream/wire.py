@@ -7,6 +7,7 @@ are left out, and of too many the best are kept. Their order is mended too: the 
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ MAX_REQUEST_ID_CHARS = 128
 # The vendor compares in single precision at best: a score this much under the threshold is the threshold, rounded, and
 # one this much above 1 is 1.
 SCORE_ROUNDING = 1e-6
+
+_WORD = re.compile(r"[^\W_]+")
 
 # The last second that a protobuf Timestamp can hold.
 _LAST_SECOND = 253_402_300_799
@@ -116,8 +119,9 @@ def _integer(value: object, least: int, most: int) -> int:
 
 
 def _says_no_result(document: dict[str, Any]) -> bool:
+    """The page's only sample of a reason: the same two words, however they are written."""
     reason = document.get("reason")
-    return isinstance(reason, str) and reason.strip().casefold() == "no result"
+    return isinstance(reason, str) and _WORD.findall(reason.casefold()) == ["no", "result"]
 
 
 def _request_id(document: dict[str, Any]) -> str:

@@ -145,9 +145,9 @@ def test_ok_is_ok_on_any_code_that_leaves_it_open(code: int) -> None:
     assert read(answer(), code).outcome is Outcome.NO_MATCH
 
 
-@pytest.mark.parametrize("reason", ["no result", " No Result\n"])
+@pytest.mark.parametrize("reason", ["no result", " No Result\n", "NO_RESULT", "no  result."])
 def test_no_result(reason: str) -> None:
-    """The page's reason, in any case."""
+    """The page's reason, in any case and with any signs."""
     body = orjson.dumps({"status": "QUERY_FAILED", "reason": reason})
     assert read(body, 400).outcome is Outcome.NO_RESULT_REPORTED
 
