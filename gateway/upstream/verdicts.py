@@ -48,6 +48,11 @@ _BY_STATUS: dict[str, type[UpstreamFailure]] = {
 }
 
 
+# What passes by itself, so that callers may be told when to come back. Anything else a Retry-After does not mend, and
+# behind a time-out it says nothing: the call may have been worked on.
+_PASSING = frozenset({UpstreamUnavailable, UpstreamRateLimited, UpstreamQuotaExhausted})
+
+
 def by_code(code: int, retry_after: float | None) -> GatewayError | None:
     """The verdict of a code that decides alone, or None. `retry_after` in seconds."""
     if 300 <= code <= 399:
@@ -87,6 +92,8 @@ def by_code_alone(code: int, fault: str) -> GatewayError:
 
 
 def _failure(kind: type[UpstreamFailure], status: str, retry_after: float | None) -> UpstreamFailure:
+    if kind not in _PASSING:
+        return kind(status)
     if kind is UpstreamRateLimited and retry_after is None:
         retry_after = THROTTLED_SECONDS
     return kind(status, retry_after_seconds=retry_after)

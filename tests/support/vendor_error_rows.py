@@ -70,6 +70,7 @@ VENDOR_ROWS: Mapping[str, VendorRow] = {
     "internal error": VendorRow("UPSTREAM_ERROR", _status("INTERNAL_ERROR")),
     "500 of a proxy": VendorRow("UPSTREAM_ERROR", _http(500)),
     "504": VendorRow("UPSTREAM_TIMEOUT", _json(GOOD_BODY, 504)),
+    "504 with a delay": VendorRow("UPSTREAM_TIMEOUT", _http(504, retry_after=7)),
     "no answer": VendorRow("UPSTREAM_TIMEOUT", {"kind": "hang"}, settings=_IMPATIENT),
     "a drip": VendorRow("UPSTREAM_TIMEOUT", {"kind": "drip", "interval_seconds": 0.1}, settings=_IMPATIENT),
     "redirect": VendorRow("UPSTREAM_BAD_RESPONSE", {"kind": "redirect"}),

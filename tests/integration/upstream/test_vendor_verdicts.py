@@ -168,10 +168,13 @@ async def test_no_result_is_an_answer() -> None:
         (json_response(429, {}), 2.0),
         (json_response(503, {}, "retry-after: 3"), 3.0),
         (json_response(503, {}), None),
+        (json_response(504, {}, "retry-after: 3"), None),
+        (json_response(404, {}, "retry-after: 3"), None),
+        (json_response(500, failed("INTERNAL_ERROR"), "retry-after: 3"), None),
     ],
 )
 async def test_when_to_come_back(answer: bytes, seconds: float | None) -> None:
-    """Retry-After is read as seconds or a date, bounded; a used-up quota comes back at midnight UTC."""
+    """Retry-After is read as seconds or a date, bounded, where it can help; a used-up quota comes back at midnight UTC."""
     assert (await failure_of(answer)).retry_after_seconds == seconds
 
 
