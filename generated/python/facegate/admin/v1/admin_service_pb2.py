@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%facegate/admin/v1/admin_service.proto\x12\x11\x66\x61\x63\x65gate.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n\x11PurgeCacheRequest\x12\r\n\x03\x61ll\x18\x01 \x01(\x08H\x00\x12\x10\n\x06tenant\x18\x02 \x01(\tH\x00\x12\x34\n\x08\x66\x61\x63\x65_set\x18\x03 \x01(\x0b\x32 .facegate.admin.v1.TenantFaceSetH\x00\x42\x07\n\x05scope\"=\n\rTenantFaceSet\x12\x14\n\x06tenant\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66\x61\x63\x65_set\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"#\n\x12PurgeCacheResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\"\xcb\x01\n\x16ListTenantUsageRequest\x12\x14\n\x06tenant\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"c\n\x17ListTenantUsageResponse\x12/\n\x07tenants\x18\x01 \x03(\x0b\x32\x1e.facegate.admin.v1.TenantUsage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9e\x01\n\x0bTenantUsage\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08searches\x18\x02 \x01(\x03\x12\x12\n\ncache_hits\x18\x03 \x01(\x03\x12\x18\n\x10quota_rejections\x18\x04 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\x03\x12\x16\n\x0eupstream_calls\x18\x06 \x01(\x03\x12\x15\n\rcharged_units\x18\x07 \x01(\x03\"\x12\n\x10GetStatusRequest\"\xd2\x01\n\x11GetStatusResponse\x12:\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32%.facegate.admin.v1.UpstreamCredential\x12\x30\n\x07\x62reaker\x18\x02 \x01(\x0e\x32\x1f.facegate.admin.v1.BreakerState\x12(\n\x06stores\x18\x03 \x03(\x0b\x32\x18.facegate.admin.v1.Store\x12\x16\n\x0e\x63onfig_version\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\"\x9a\x01\n\x12UpstreamCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".facegate.admin.v1.CredentialState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x33\n\x0fnext_probe_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x05Store\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07healthy\x18\x03 \x01(\x08\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xa9\x01\n\x0f\x43redentialState\x12 \n\x1c\x43REDENTIAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43REDENTIAL_STATE_READY\x10\x01\x12\x1c\n\x18\x43REDENTIAL_STATE_COOLING\x10\x02\x12\x1b\n\x17\x43REDENTIAL_STATE_PARKED\x10\x03\x12\x1d\n\x19\x43REDENTIAL_STATE_DISABLED\x10\x04*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32\xab\x02\n\x0c\x41\x64minService\x12Y\n\nPurgeCache\x12$.facegate.admin.v1.PurgeCacheRequest\x1a%.facegate.admin.v1.PurgeCacheResponse\x12h\n\x0fListTenantUsage\x12).facegate.admin.v1.ListTenantUsageRequest\x1a*.facegate.admin.v1.ListTenantUsageResponse\x12V\n\tGetStatus\x12#.facegate.admin.v1.GetStatusRequest\x1a$.facegate.admin.v1.GetStatusResponseB\x85\x01\n\x15\x64\x65v.facegate.admin.v1B\x11\x41\x64minServiceProtoP\x01ZCgithub.com/facegate/facegate/generated/go/facegate/admin/v1;adminv1\xaa\x02\x11\x46\x61\x63\x65Gate.Admin.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%facegate/admin/v1/admin_service.proto\x12\x11\x66\x61\x63\x65gate.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x01\n\x11PurgeCacheRequest\x12\x13\n\x03\x61ll\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x12\x16\n\x06tenant\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01H\x00\x12:\n\x08\x66\x61\x63\x65_set\x18\x03 \x01(\x0b\x32 .facegate.admin.v1.TenantFaceSetB\x04\xe2\x41\x01\x01H\x00\x42\x07\n\x05scope\"=\n\rTenantFaceSet\x12\x14\n\x06tenant\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66\x61\x63\x65_set\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"#\n\x12PurgeCacheResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\"\xcb\x01\n\x16ListTenantUsageRequest\x12\x14\n\x06tenant\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x34\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"c\n\x17ListTenantUsageResponse\x12/\n\x07tenants\x18\x01 \x03(\x0b\x32\x1e.facegate.admin.v1.TenantUsage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9e\x01\n\x0bTenantUsage\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08searches\x18\x02 \x01(\x03\x12\x12\n\ncache_hits\x18\x03 \x01(\x03\x12\x18\n\x10quota_rejections\x18\x04 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\x03\x12\x16\n\x0eupstream_calls\x18\x06 \x01(\x03\x12\x15\n\rcharged_units\x18\x07 \x01(\x03\"\x12\n\x10GetStatusRequest\"\xd2\x01\n\x11GetStatusResponse\x12:\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32%.facegate.admin.v1.UpstreamCredential\x12\x30\n\x07\x62reaker\x18\x02 \x01(\x0e\x32\x1f.facegate.admin.v1.BreakerState\x12(\n\x06stores\x18\x03 \x03(\x0b\x32\x18.facegate.admin.v1.Store\x12\x16\n\x0e\x63onfig_version\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\"\x9a\x01\n\x12UpstreamCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\".facegate.admin.v1.CredentialState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x33\n\x0fnext_probe_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x05Store\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07healthy\x18\x03 \x01(\x08\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xa9\x01\n\x0f\x43redentialState\x12 \n\x1c\x43REDENTIAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43REDENTIAL_STATE_READY\x10\x01\x12\x1c\n\x18\x43REDENTIAL_STATE_COOLING\x10\x02\x12\x1b\n\x17\x43REDENTIAL_STATE_PARKED\x10\x03\x12\x1d\n\x19\x43REDENTIAL_STATE_DISABLED\x10\x04*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32\xab\x02\n\x0c\x41\x64minService\x12Y\n\nPurgeCache\x12$.facegate.admin.v1.PurgeCacheRequest\x1a%.facegate.admin.v1.PurgeCacheResponse\x12h\n\x0fListTenantUsage\x12).facegate.admin.v1.ListTenantUsageRequest\x1a*.facegate.admin.v1.ListTenantUsageResponse\x12V\n\tGetStatus\x12#.facegate.admin.v1.GetStatusRequest\x1a$.facegate.admin.v1.GetStatusResponseB\x85\x01\n\x15\x64\x65v.facegate.admin.v1B\x11\x41\x64minServiceProtoP\x01ZCgithub.com/facegate/facegate/generated/go/facegate/admin/v1;adminv1\xaa\x02\x11\x46\x61\x63\x65Gate.Admin.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'facegate.admin.v1.admin_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025dev.facegate.admin.v1B\021AdminServiceProtoP\001ZCgithub.com/facegate/facegate/generated/go/facegate/admin/v1;adminv1\252\002\021FaceGate.Admin.V1'
+  _globals['_PURGECACHEREQUEST'].fields_by_name['all']._loaded_options = None
+  _globals['_PURGECACHEREQUEST'].fields_by_name['all']._serialized_options = b'\342A\001\001'
+  _globals['_PURGECACHEREQUEST'].fields_by_name['tenant']._loaded_options = None
+  _globals['_PURGECACHEREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001'
+  _globals['_PURGECACHEREQUEST'].fields_by_name['face_set']._loaded_options = None
+  _globals['_PURGECACHEREQUEST'].fields_by_name['face_set']._serialized_options = b'\342A\001\001'
   _globals['_TENANTFACESET'].fields_by_name['tenant']._loaded_options = None
   _globals['_TENANTFACESET'].fields_by_name['tenant']._serialized_options = b'\342A\001\002'
   _globals['_TENANTFACESET'].fields_by_name['face_set']._loaded_options = None
@@ -48,30 +54,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTENANTUSAGEREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTTENANTUSAGEREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTTENANTUSAGEREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_CREDENTIALSTATE']._serialized_start=1299
-  _globals['_CREDENTIALSTATE']._serialized_end=1468
-  _globals['_BREAKERSTATE']._serialized_start=1470
-  _globals['_BREAKERSTATE']._serialized_end=1594
-  _globals['_PURGECACHEREQUEST']._serialized_start=126
-  _globals['_PURGECACHEREQUEST']._serialized_end=241
-  _globals['_TENANTFACESET']._serialized_start=243
-  _globals['_TENANTFACESET']._serialized_end=304
-  _globals['_PURGECACHERESPONSE']._serialized_start=306
-  _globals['_PURGECACHERESPONSE']._serialized_end=341
-  _globals['_LISTTENANTUSAGEREQUEST']._serialized_start=344
-  _globals['_LISTTENANTUSAGEREQUEST']._serialized_end=547
-  _globals['_LISTTENANTUSAGERESPONSE']._serialized_start=549
-  _globals['_LISTTENANTUSAGERESPONSE']._serialized_end=648
-  _globals['_TENANTUSAGE']._serialized_start=651
-  _globals['_TENANTUSAGE']._serialized_end=809
-  _globals['_GETSTATUSREQUEST']._serialized_start=811
-  _globals['_GETSTATUSREQUEST']._serialized_end=829
-  _globals['_GETSTATUSRESPONSE']._serialized_start=832
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1042
-  _globals['_UPSTREAMCREDENTIAL']._serialized_start=1045
-  _globals['_UPSTREAMCREDENTIAL']._serialized_end=1199
-  _globals['_STORE']._serialized_start=1201
-  _globals['_STORE']._serialized_end=1296
-  _globals['_ADMINSERVICE']._serialized_start=1597
-  _globals['_ADMINSERVICE']._serialized_end=1896
+  _globals['_CREDENTIALSTATE']._serialized_start=1318
+  _globals['_CREDENTIALSTATE']._serialized_end=1487
+  _globals['_BREAKERSTATE']._serialized_start=1489
+  _globals['_BREAKERSTATE']._serialized_end=1613
+  _globals['_PURGECACHEREQUEST']._serialized_start=127
+  _globals['_PURGECACHEREQUEST']._serialized_end=260
+  _globals['_TENANTFACESET']._serialized_start=262
+  _globals['_TENANTFACESET']._serialized_end=323
+  _globals['_PURGECACHERESPONSE']._serialized_start=325
+  _globals['_PURGECACHERESPONSE']._serialized_end=360
+  _globals['_LISTTENANTUSAGEREQUEST']._serialized_start=363
+  _globals['_LISTTENANTUSAGEREQUEST']._serialized_end=566
+  _globals['_LISTTENANTUSAGERESPONSE']._serialized_start=568
+  _globals['_LISTTENANTUSAGERESPONSE']._serialized_end=667
+  _globals['_TENANTUSAGE']._serialized_start=670
+  _globals['_TENANTUSAGE']._serialized_end=828
+  _globals['_GETSTATUSREQUEST']._serialized_start=830
+  _globals['_GETSTATUSREQUEST']._serialized_end=848
+  _globals['_GETSTATUSRESPONSE']._serialized_start=851
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1061
+  _globals['_UPSTREAMCREDENTIAL']._serialized_start=1064
+  _globals['_UPSTREAMCREDENTIAL']._serialized_end=1218
+  _globals['_STORE']._serialized_start=1220
+  _globals['_STORE']._serialized_end=1315
+  _globals['_ADMINSERVICE']._serialized_start=1616
+  _globals['_ADMINSERVICE']._serialized_end=1915
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,facegate/search/v1/face_search_service.proto\x12\x12\x66\x61\x63\x65gate.search.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xac\x02\n\x11SearchFaceRequest\x12\x16\n\x08\x66\x61\x63\x65_set\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x05image\x18\x02 \x01(\x0b\x32\x19.facegate.search.v1.ImageB\x04\xe2\x41\x01\x02\x12\x1c\n\tthreshold\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1e\n\x0bmax_results\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12=\n\rcache_control\x18\x06 \x01(\x0b\x32 .facegate.search.v1.CacheControlB\x04\xe2\x41\x01\x01\x42\x0c\n\n_thresholdB\x0e\n\x0c_max_results\"6\n\x05Image\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06\x62\x61se64\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"s\n\x0c\x43\x61\x63heControl\x12\x31\n\x04mode\x18\x01 \x01(\x0e\x32\x1d.facegate.search.v1.CacheModeB\x04\xe2\x41\x01\x01\x12\x30\n\x07max_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"\xd1\x02\n\x12SearchFaceResponse\x12.\n\x07matches\x18\x01 \x03(\x0b\x32\x1d.facegate.search.v1.FaceMatch\x12\x32\n\x07outcome\x18\x02 \x01(\x0e\x32!.facegate.search.v1.SearchOutcome\x12\x41\n\x12\x61pplied_parameters\x18\x03 \x01(\x0b\x32%.facegate.search.v1.AppliedParameters\x12,\n\x05\x63\x61\x63he\x18\x04 \x01(\x0b\x32\x1d.facegate.search.v1.CacheInfo\x12\x35\n\x0cquota_charge\x18\x05 \x01(\x0b\x32\x1f.facegate.search.v1.QuotaCharge\x12\x1b\n\x13upstream_request_id\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"w\n\tFaceMatch\x12\x15\n\tperson_id\x18\x01 \x01(\x03\x42\x02\x30\x01\x12\x13\n\x07\x66\x61\x63\x65_id\x18\x02 \x01(\x03\x42\x02\x30\x01\x12\r\n\x05score\x18\x03 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x11\x41ppliedParameters\x12\x11\n\tthreshold\x18\x01 \x01(\x01\x12\x13\n\x0bmax_results\x18\x02 \x01(\x05\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\tCacheInfo\x12/\n\x06status\x18\x01 \x01(\x0e\x32\x1f.facegate.search.v1.CacheStatus\x12&\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x0bQuotaCharge\x12\x16\n\x0eupstream_calls\x18\x01 \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\x02 \x01(\x08\"s\n\x16\x42ulkSearchFacesRequest\x12\x1c\n\x0e\x63orrelation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12;\n\x06search\x18\x02 \x01(\x0b\x32%.facegate.search.v1.SearchFaceRequestB\x04\xe2\x41\x01\x02\"\x9c\x01\n\x17\x42ulkSearchFacesResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12:\n\x08response\x18\x02 \x01(\x0b\x32&.facegate.search.v1.SearchFaceResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x11\n\x0fGetQuotaRequest\"w\n\x10GetQuotaResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12.\n\x06limits\x18\x02 \x03(\x0b\x32\x1e.facegate.search.v1.QuotaLimit\x12\x11\n\tface_sets\x18\x03 \x03(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\"\xd5\x01\n\nQuotaLimit\x12\n\n\x02id\x18\x01 \x01(\t\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".facegate.search.v1.QuotaLimitKind\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x0c\n\x04used\x18\x04 \x01(\x03\x12\x11\n\tremaining\x18\x05 \x01(\x03\x12)\n\x06window\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nreset_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x0fGetUsageRequest\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"@\n\x10GetUsageResponse\x12,\n\x04\x64\x61ys\x18\x01 \x03(\x0b\x32\x1e.facegate.search.v1.DailyUsage\"\xb6\x01\n\nDailyUsage\x12\'\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08searches\x18\x02 \x01(\x03\x12\x12\n\ncache_hits\x18\x03 \x01(\x03\x12\x18\n\x10quota_rejections\x18\x04 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\x03\x12\x16\n\x0eupstream_calls\x18\x06 \x01(\x03\x12\x15\n\rcharged_units\x18\x07 \x01(\x03*\x90\x01\n\tCacheMode\x12\x1a\n\x16\x43\x41\x43HE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41\x43HE_MODE_READ_WRITE\x10\x01\x12\x16\n\x12\x43\x41\x43HE_MODE_REFRESH\x10\x02\x12\x15\n\x11\x43\x41\x43HE_MODE_BYPASS\x10\x03\x12\x1d\n\x19\x43\x41\x43HE_MODE_ONLY_IF_CACHED\x10\x04*\x8f\x01\n\rSearchOutcome\x12\x1e\n\x1aSEARCH_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16SEARCH_OUTCOME_MATCHED\x10\x01\x12\x1b\n\x17SEARCH_OUTCOME_NO_MATCH\x10\x02\x12%\n!SEARCH_OUTCOME_NO_RESULT_REPORTED\x10\x03*\x8d\x01\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_STATUS_HIT\x10\x01\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x02\x12\x1a\n\x16\x43\x41\x43HE_STATUS_COALESCED\x10\x03\x12\x17\n\x13\x43\x41\x43HE_STATUS_BYPASS\x10\x04*\x94\x01\n\x0eQuotaLimitKind\x12 \n\x1cQUOTA_LIMIT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15QUOTA_LIMIT_KIND_RATE\x10\x01\x12 \n\x1cQUOTA_LIMIT_KIND_CONCURRENCY\x10\x02\x12#\n\x1fQUOTA_LIMIT_KIND_UPSTREAM_CALLS\x10\x03\x32\x8e\x03\n\x11\x46\x61\x63\x65SearchService\x12[\n\nSearchFace\x12%.facegate.search.v1.SearchFaceRequest\x1a&.facegate.search.v1.SearchFaceResponse\x12n\n\x0f\x42ulkSearchFaces\x12*.facegate.search.v1.BulkSearchFacesRequest\x1a+.facegate.search.v1.BulkSearchFacesResponse(\x01\x30\x01\x12U\n\x08GetQuota\x12#.facegate.search.v1.GetQuotaRequest\x1a$.facegate.search.v1.GetQuotaResponse\x12U\n\x08GetUsage\x12#.facegate.search.v1.GetUsageRequest\x1a$.facegate.search.v1.GetUsageResponseB\x8e\x01\n\x16\x64\x65v.facegate.search.v1B\x16\x46\x61\x63\x65SearchServiceProtoP\x01ZEgithub.com/facegate/facegate/generated/go/facegate/search/v1;searchv1\xaa\x02\x12\x46\x61\x63\x65Gate.Search.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,facegate/search/v1/face_search_service.proto\x12\x12\x66\x61\x63\x65gate.search.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xac\x02\n\x11SearchFaceRequest\x12\x16\n\x08\x66\x61\x63\x65_set\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x05image\x18\x02 \x01(\x0b\x32\x19.facegate.search.v1.ImageB\x04\xe2\x41\x01\x02\x12\x1c\n\tthreshold\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1e\n\x0bmax_results\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12=\n\rcache_control\x18\x06 \x01(\x0b\x32 .facegate.search.v1.CacheControlB\x04\xe2\x41\x01\x01\x42\x0c\n\n_thresholdB\x0e\n\x0c_max_results\"B\n\x05Image\x12\x17\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x01H\x00\x12\x16\n\x06\x62\x61se64\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01H\x00\x42\x08\n\x06source\"s\n\x0c\x43\x61\x63heControl\x12\x31\n\x04mode\x18\x01 \x01(\x0e\x32\x1d.facegate.search.v1.CacheModeB\x04\xe2\x41\x01\x01\x12\x30\n\x07max_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\"\xd1\x02\n\x12SearchFaceResponse\x12.\n\x07matches\x18\x01 \x03(\x0b\x32\x1d.facegate.search.v1.FaceMatch\x12\x32\n\x07outcome\x18\x02 \x01(\x0e\x32!.facegate.search.v1.SearchOutcome\x12\x41\n\x12\x61pplied_parameters\x18\x03 \x01(\x0b\x32%.facegate.search.v1.AppliedParameters\x12,\n\x05\x63\x61\x63he\x18\x04 \x01(\x0b\x32\x1d.facegate.search.v1.CacheInfo\x12\x35\n\x0cquota_charge\x18\x05 \x01(\x0b\x32\x1f.facegate.search.v1.QuotaCharge\x12\x1b\n\x13upstream_request_id\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"w\n\tFaceMatch\x12\x15\n\tperson_id\x18\x01 \x01(\x03\x42\x02\x30\x01\x12\x13\n\x07\x66\x61\x63\x65_id\x18\x02 \x01(\x03\x42\x02\x30\x01\x12\r\n\x05score\x18\x03 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x11\x41ppliedParameters\x12\x11\n\tthreshold\x18\x01 \x01(\x01\x12\x13\n\x0bmax_results\x18\x02 \x01(\x05\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\tCacheInfo\x12/\n\x06status\x18\x01 \x01(\x0e\x32\x1f.facegate.search.v1.CacheStatus\x12&\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x0bQuotaCharge\x12\x16\n\x0eupstream_calls\x18\x01 \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\x02 \x01(\x08\"s\n\x16\x42ulkSearchFacesRequest\x12\x1c\n\x0e\x63orrelation_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12;\n\x06search\x18\x02 \x01(\x0b\x32%.facegate.search.v1.SearchFaceRequestB\x04\xe2\x41\x01\x02\"\x9c\x01\n\x17\x42ulkSearchFacesResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12:\n\x08response\x18\x02 \x01(\x0b\x32&.facegate.search.v1.SearchFaceResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x11\n\x0fGetQuotaRequest\"w\n\x10GetQuotaResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12.\n\x06limits\x18\x02 \x03(\x0b\x32\x1e.facegate.search.v1.QuotaLimit\x12\x11\n\tface_sets\x18\x03 \x03(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\"\xd5\x01\n\nQuotaLimit\x12\n\n\x02id\x18\x01 \x01(\t\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".facegate.search.v1.QuotaLimitKind\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x0c\n\x04used\x18\x04 \x01(\x03\x12\x11\n\tremaining\x18\x05 \x01(\x03\x12)\n\x06window\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nreset_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x0fGetUsageRequest\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"@\n\x10GetUsageResponse\x12,\n\x04\x64\x61ys\x18\x01 \x03(\x0b\x32\x1e.facegate.search.v1.DailyUsage\"\xb6\x01\n\nDailyUsage\x12\'\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08searches\x18\x02 \x01(\x03\x12\x12\n\ncache_hits\x18\x03 \x01(\x03\x12\x18\n\x10quota_rejections\x18\x04 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x05 \x01(\x03\x12\x16\n\x0eupstream_calls\x18\x06 \x01(\x03\x12\x15\n\rcharged_units\x18\x07 \x01(\x03*\x90\x01\n\tCacheMode\x12\x1a\n\x16\x43\x41\x43HE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41\x43HE_MODE_READ_WRITE\x10\x01\x12\x16\n\x12\x43\x41\x43HE_MODE_REFRESH\x10\x02\x12\x15\n\x11\x43\x41\x43HE_MODE_BYPASS\x10\x03\x12\x1d\n\x19\x43\x41\x43HE_MODE_ONLY_IF_CACHED\x10\x04*\x8f\x01\n\rSearchOutcome\x12\x1e\n\x1aSEARCH_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16SEARCH_OUTCOME_MATCHED\x10\x01\x12\x1b\n\x17SEARCH_OUTCOME_NO_MATCH\x10\x02\x12%\n!SEARCH_OUTCOME_NO_RESULT_REPORTED\x10\x03*\x8d\x01\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_STATUS_HIT\x10\x01\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x02\x12\x1a\n\x16\x43\x41\x43HE_STATUS_COALESCED\x10\x03\x12\x17\n\x13\x43\x41\x43HE_STATUS_BYPASS\x10\x04*\x94\x01\n\x0eQuotaLimitKind\x12 \n\x1cQUOTA_LIMIT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15QUOTA_LIMIT_KIND_RATE\x10\x01\x12 \n\x1cQUOTA_LIMIT_KIND_CONCURRENCY\x10\x02\x12#\n\x1fQUOTA_LIMIT_KIND_UPSTREAM_CALLS\x10\x03\x32\x8e\x03\n\x11\x46\x61\x63\x65SearchService\x12[\n\nSearchFace\x12%.facegate.search.v1.SearchFaceRequest\x1a&.facegate.search.v1.SearchFaceResponse\x12n\n\x0f\x42ulkSearchFaces\x12*.facegate.search.v1.BulkSearchFacesRequest\x1a+.facegate.search.v1.BulkSearchFacesResponse(\x01\x30\x01\x12U\n\x08GetQuota\x12#.facegate.search.v1.GetQuotaRequest\x1a$.facegate.search.v1.GetQuotaResponse\x12U\n\x08GetUsage\x12#.facegate.search.v1.GetUsageRequest\x1a$.facegate.search.v1.GetUsageResponseB\x8e\x01\n\x16\x64\x65v.facegate.search.v1B\x16\x46\x61\x63\x65SearchServiceProtoP\x01ZEgithub.com/facegate/facegate/generated/go/facegate/search/v1;searchv1\xaa\x02\x12\x46\x61\x63\x65Gate.Search.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHFACEREQUEST'].fields_by_name['start_time']._serialized_options = b'\342A\001\001'
   _globals['_SEARCHFACEREQUEST'].fields_by_name['cache_control']._loaded_options = None
   _globals['_SEARCHFACEREQUEST'].fields_by_name['cache_control']._serialized_options = b'\342A\001\001'
+  _globals['_IMAGE'].fields_by_name['content']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['content']._serialized_options = b'\342A\001\001'
+  _globals['_IMAGE'].fields_by_name['base64']._loaded_options = None
+  _globals['_IMAGE'].fields_by_name['base64']._serialized_options = b'\342A\001\001'
   _globals['_CACHECONTROL'].fields_by_name['mode']._loaded_options = None
   _globals['_CACHECONTROL'].fields_by_name['mode']._serialized_options = b'\342A\001\001'
   _globals['_CACHECONTROL'].fields_by_name['max_age']._loaded_options = None
@@ -64,46 +68,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUSAGEREQUEST'].fields_by_name['start_time']._serialized_options = b'\342A\001\001'
   _globals['_GETUSAGEREQUEST'].fields_by_name['end_time']._loaded_options = None
   _globals['_GETUSAGEREQUEST'].fields_by_name['end_time']._serialized_options = b'\342A\001\001'
-  _globals['_CACHEMODE']._serialized_start=2455
-  _globals['_CACHEMODE']._serialized_end=2599
-  _globals['_SEARCHOUTCOME']._serialized_start=2602
-  _globals['_SEARCHOUTCOME']._serialized_end=2745
-  _globals['_CACHESTATUS']._serialized_start=2748
-  _globals['_CACHESTATUS']._serialized_end=2889
-  _globals['_QUOTALIMITKIND']._serialized_start=2892
-  _globals['_QUOTALIMITKIND']._serialized_end=3040
+  _globals['_CACHEMODE']._serialized_start=2467
+  _globals['_CACHEMODE']._serialized_end=2611
+  _globals['_SEARCHOUTCOME']._serialized_start=2614
+  _globals['_SEARCHOUTCOME']._serialized_end=2757
+  _globals['_CACHESTATUS']._serialized_start=2760
+  _globals['_CACHESTATUS']._serialized_end=2901
+  _globals['_QUOTALIMITKIND']._serialized_start=2904
+  _globals['_QUOTALIMITKIND']._serialized_end=3052
   _globals['_SEARCHFACEREQUEST']._serialized_start=192
   _globals['_SEARCHFACEREQUEST']._serialized_end=492
   _globals['_IMAGE']._serialized_start=494
-  _globals['_IMAGE']._serialized_end=548
-  _globals['_CACHECONTROL']._serialized_start=550
-  _globals['_CACHECONTROL']._serialized_end=665
-  _globals['_SEARCHFACERESPONSE']._serialized_start=668
-  _globals['_SEARCHFACERESPONSE']._serialized_end=1005
-  _globals['_FACEMATCH']._serialized_start=1007
-  _globals['_FACEMATCH']._serialized_end=1126
-  _globals['_APPLIEDPARAMETERS']._serialized_start=1128
-  _globals['_APPLIEDPARAMETERS']._serialized_end=1235
-  _globals['_CACHEINFO']._serialized_start=1238
-  _globals['_CACHEINFO']._serialized_end=1387
-  _globals['_QUOTACHARGE']._serialized_start=1389
-  _globals['_QUOTACHARGE']._serialized_end=1444
-  _globals['_BULKSEARCHFACESREQUEST']._serialized_start=1446
-  _globals['_BULKSEARCHFACESREQUEST']._serialized_end=1561
-  _globals['_BULKSEARCHFACESRESPONSE']._serialized_start=1564
-  _globals['_BULKSEARCHFACESRESPONSE']._serialized_end=1720
-  _globals['_GETQUOTAREQUEST']._serialized_start=1722
-  _globals['_GETQUOTAREQUEST']._serialized_end=1739
-  _globals['_GETQUOTARESPONSE']._serialized_start=1741
-  _globals['_GETQUOTARESPONSE']._serialized_end=1860
-  _globals['_QUOTALIMIT']._serialized_start=1863
-  _globals['_QUOTALIMIT']._serialized_end=2076
-  _globals['_GETUSAGEREQUEST']._serialized_start=2078
-  _globals['_GETUSAGEREQUEST']._serialized_end=2201
-  _globals['_GETUSAGERESPONSE']._serialized_start=2203
-  _globals['_GETUSAGERESPONSE']._serialized_end=2267
-  _globals['_DAILYUSAGE']._serialized_start=2270
-  _globals['_DAILYUSAGE']._serialized_end=2452
-  _globals['_FACESEARCHSERVICE']._serialized_start=3043
-  _globals['_FACESEARCHSERVICE']._serialized_end=3441
+  _globals['_IMAGE']._serialized_end=560
+  _globals['_CACHECONTROL']._serialized_start=562
+  _globals['_CACHECONTROL']._serialized_end=677
+  _globals['_SEARCHFACERESPONSE']._serialized_start=680
+  _globals['_SEARCHFACERESPONSE']._serialized_end=1017
+  _globals['_FACEMATCH']._serialized_start=1019
+  _globals['_FACEMATCH']._serialized_end=1138
+  _globals['_APPLIEDPARAMETERS']._serialized_start=1140
+  _globals['_APPLIEDPARAMETERS']._serialized_end=1247
+  _globals['_CACHEINFO']._serialized_start=1250
+  _globals['_CACHEINFO']._serialized_end=1399
+  _globals['_QUOTACHARGE']._serialized_start=1401
+  _globals['_QUOTACHARGE']._serialized_end=1456
+  _globals['_BULKSEARCHFACESREQUEST']._serialized_start=1458
+  _globals['_BULKSEARCHFACESREQUEST']._serialized_end=1573
+  _globals['_BULKSEARCHFACESRESPONSE']._serialized_start=1576
+  _globals['_BULKSEARCHFACESRESPONSE']._serialized_end=1732
+  _globals['_GETQUOTAREQUEST']._serialized_start=1734
+  _globals['_GETQUOTAREQUEST']._serialized_end=1751
+  _globals['_GETQUOTARESPONSE']._serialized_start=1753
+  _globals['_GETQUOTARESPONSE']._serialized_end=1872
+  _globals['_QUOTALIMIT']._serialized_start=1875
+  _globals['_QUOTALIMIT']._serialized_end=2088
+  _globals['_GETUSAGEREQUEST']._serialized_start=2090
+  _globals['_GETUSAGEREQUEST']._serialized_end=2213
+  _globals['_GETUSAGERESPONSE']._serialized_start=2215
+  _globals['_GETUSAGERESPONSE']._serialized_end=2279
+  _globals['_DAILYUSAGE']._serialized_start=2282
+  _globals['_DAILYUSAGE']._serialized_end=2464
+  _globals['_FACESEARCHSERVICE']._serialized_start=3055
+  _globals['_FACESEARCHSERVICE']._serialized_end=3453
 # @@protoc_insertion_point(module_scope)
