@@ -30,7 +30,8 @@ tenant may do; [`config.schema.json`](config.schema.json) lets an editor complet
 **Environment.** Any setting can be set by a variable, which goes before the file: `server.listen` is
 `FACEGATE_SERVER__LISTEN`. Two underscores go one level down, a number counts the entries of a list from 0
 (`FACEGATE_UPSTREAM__CREDENTIALS__0__API_ID_FILE`), and the value is read as YAML, so lists and mappings can be written
-as `[a, b]` and `{a: b}`; a setting that is text needs no quotes. A variable that names no setting is an error, as an unknown key in the file is.
+as `[a, b]` and `{a: b}`; a setting that is text needs no quotes. A variable that names no setting is an error, as an
+unknown key in the file is.
 
 **Secrets** are never in the configuration, only the names of files and variables that hold them. So it may be printed.
 
