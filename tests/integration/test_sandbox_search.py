@@ -201,7 +201,7 @@ async def test_decoding_does_not_hold_up_the_loop(caller: SandboxCaller, monkeyp
     decoded = threading.Event()
 
     def slow_decoder(content: bytes) -> int:
-        return int(decoded.wait(5))
+        return int(decoded.wait(60))
 
     monkeypatch.setattr(matching, "perceptual_hash", slow_decoder)
     search = asyncio.create_task(caller.search())
