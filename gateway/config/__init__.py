@@ -4,7 +4,6 @@
 file a section), or a `ConfigError` with every problem (`explain`, `rules`, `files`). `docs` writes the reference page.
 """
 
-from gateway.config.files import check_files
 from gateway.config.loading import load_config, parse_config
 from gateway.config.problems import ConfigError
 from gateway.config.schema import Config
@@ -14,7 +13,6 @@ __all__ = [
     "Config",
     "ConfigError",
     "TenantConfig",
-    "check_files",
     "load_config",
     "parse_config",
 ]

@@ -6,23 +6,19 @@ Says which key, which path and what to do; never what is in a file.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from gateway.config.problems import ConfigError
 from gateway.config.schema import Config
 
 KEY_BYTES = 32
 MAX_SECRET_BYTES = 4096
 
 
-def check_files(config: Config, environ: Mapping[str, str] | None = None) -> None:
-    """Raises ConfigError with every file that is missing or unfit, and every variable that is not set."""
-    environ = os.environ if environ is None else environ
-    problems = (*_credentials(config, environ), *_files(config))
-    if problems:
-        raise ConfigError(problems)
+def file_problems(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+    """A line, which begins with the setting's key, for each file that is missing or unfit, or variable that is not set."""
+    yield from _credentials(config, environ)
+    yield from _files(config)
 
 
 def _credentials(config: Config, environ: Mapping[str, str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ Called by the command line and by the watcher that re-reads the file. Reads the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from pydantic import ValidationError
 from gateway.config.document import read_document
 from gateway.config.environment import overlay
 from gateway.config.explain import dotted, explain
-from gateway.config.files import check_files
+from gateway.config.files import file_problems
 from gateway.config.kinds import holds_text
 from gateway.config.problems import ConfigError
 from gateway.config.rules import RULES
 from gateway.config.schema import Config
 
 Location = tuple[str | int, ...]
+
+# A key within an entry of a list; the group is the entry's.
+_ENTRY = re.compile(r"(.*\.[0-9]+)\..*")
 
 
 def load_config(file: Path | None, environ: Mapping[str, str] | None = None, *, check: bool = True) -> Config:
@@ -30,18 +34,37 @@ def load_config(file: Path | None, environ: Mapping[str, str] | None = None, *, 
     With `check`, the files and variables that it names are looked at too. Raises ConfigError.
     """
     environ = os.environ if environ is None else environ
-    config = parse_config("" if file is None else _read(file), environ)
+    config, problems, broken = _parse("" if file is None else _read(file), environ)
     if check:
-        check_files(config, environ)
-    return config
+        # What is broken was taken out of `config`; that it, or a part of a list's entry, is missing now is no problem of
+        # its own.
+        touched = [_ENTRY.sub(r"\1", key) for key in broken]
+        problems += [
+            problem
+            for problem in file_problems(config, environ)
+            if not any(_overlaps(problem.partition(":")[0], key) for key in touched)
+        ]
+    return _good(config, problems)
 
 
 def parse_config(text: str, environ: Mapping[str, str] | None = None) -> Config:
     """The configuration in the YAML `text` under the settings of `environ` (None: none). Raises ConfigError."""
+    config, problems, _ = _parse(text, environ or {})
+    return _good(config, problems)
+
+
+def _good(config: Config, problems: list[str]) -> Config:
+    if problems:
+        raise ConfigError(tuple(dict.fromkeys(problems)))
+    return config
+
+
+def _parse(text: str, environ: Mapping[str, str]) -> tuple[Config, list[str], list[str]]:
+    """The configuration without what is broken in it, a line for each problem, and the keys of what is broken."""
     document = read_document(text)
     if document is not None and not isinstance(document, dict):
         raise ConfigError(("the document must be a mapping of settings, such as `server: {listen: 127.0.0.1:50051}`",))
-    merged, sources, problems = overlay(document or {}, environ or {}, lambda path: holds_text(path, Config))
+    merged, sources, problems = overlay(document or {}, environ, lambda path: holds_text(path, Config))
     settings = _without_blanks(merged)
     found, broken = [], list[Location]()
     config, errors = _validate(settings)
@@ -65,9 +88,7 @@ def parse_config(text: str, environ: Mapping[str, str] | None = None) -> Config:
             problems += [
                 f"{key}: {text_}{_source(tuple(key.split('.')), sources)}" for key, text_ in rule.check(config)
             ]
-    if problems:
-        raise ConfigError(tuple(dict.fromkeys(problems)))
-    return config
+    return config, problems, broken_keys
 
 
 def _validate(settings: dict[str, Any]) -> tuple[Config, list[Any]]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gateway.config import ConfigError, load_config, parse_config
-from gateway.config.files import check_files
+from gateway.config.files import file_problems
 from tests.support.pki import Authority
 
 
@@ -17,11 +17,7 @@ def checked(settings: dict[str, object], environ: dict[str, str] | None = None) 
     environ = {"ID": "id", "SECRET": "secret", **(environ or {})}
     upstream = {"credentials": [{"name": "a", "api_id_env": "ID", "api_secret_env": "SECRET"}]}
     config = parse_config(yaml.safe_dump({"upstream": upstream, **settings}))
-    try:
-        check_files(config, environ)
-    except ConfigError as error:
-        return error.problems
-    return ()
+    return tuple(file_problems(config, environ))
 
 
 def written(path: Path, content: bytes) -> str:
@@ -96,3 +92,13 @@ def test_loading_includes_the_check(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"upstream\.credentials: is empty"):
         load_config(file, {})
     assert load_config(file, {}, check=False).server.drain_seconds == 1
+
+
+def test_files_are_looked_at_beside_other_problems(tmp_path: Path) -> None:
+    """One look at the list mends it all; what is broken itself is not also called missing."""
+    file = tmp_path / "facegate.yaml"
+    file.write_text("cache: {ttl: 1}\nupstream: {ca_file: /nowhere/ca.pem, credentials: [{name: A!}]}")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, {})
+    keys = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert sorted(keys) == ["cache.ttl", "upstream.ca_file", "upstream.credentials.0.name"]
