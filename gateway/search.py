@@ -167,8 +167,9 @@ class FaceSearch:
         remaining = deadline - started - ANSWER_MARGIN_SECONDS
         if remaining <= 0:
             raise DeadlineTooShort
+        looked_seconds = record.steps.get("cache", 0.0)
         flight, joined = self._searches.join_or_start(
-            cached, key, query.parameters, lambda: self._go_upstream(cached, key, query, admission)
+            cached, key, query.parameters, lambda: self._go_upstream(cached, key, query, admission, looked_seconds)
         )
         try:
             landed = await wait(flight, remaining)
@@ -184,9 +185,9 @@ class FaceSearch:
         return landed, joined
 
     async def _go_upstream(
-        self, cached: CachePlan, key: CacheKey, query: UpstreamQuery, admission: Admission
+        self, cached: CachePlan, key: CacheKey, query: UpstreamQuery, admission: Admission, looked_seconds: float
     ) -> Landed:
-        """Steps 10 to 12, in a task of their own."""
+        """Steps 10 to 12, in a task of their own. `looked_seconds` went by with looking into the cache."""
         reservation = await admission.reserve()
         tenant = admission.tenant.id
         self._usage.today(tenant).upstream_calls += 1
@@ -203,7 +204,9 @@ class FaceSearch:
                 reservation.refund()
             raise
         self._settle(tenant, reservation)
-        expire_time = await self._cache.store(key, query.parameters, answer) if cached.writes else None
+        expire_time = None
+        if cached.writes:
+            expire_time = await self._cache.store(key, query.parameters, answer, waited_seconds=looked_seconds)
         return Landed(answer, query.parameters, expire_time, reservation.remaining, reservation.degraded)
 
     def _settle(self, tenant: str, reservation: Reservation) -> None:

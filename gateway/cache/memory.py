@@ -149,7 +149,9 @@ class MemoryCacheStore:
         """There is nothing beyond this process."""
         return None
 
-    async def update(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
+    async def update(
+        self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, waited_seconds: float = 0.0
+    ) -> None:
         """See `CacheStore`."""
         record, lifetime_seconds = change(self.records.get(key.name))
         self.records.put(key.name, record, self._now() + lifetime_seconds)

@@ -147,10 +147,13 @@ class ResultCache:
             pass
         return None
 
-    async def store(self, key: CacheKey, asked: SearchParameters, answer: UpstreamAnswer) -> float | None:
-        """Keeps an answer that the vendor just gave to `asked`; when it dies, or None if it was not kept.
+    async def store(
+        self, key: CacheKey, asked: SearchParameters, answer: UpstreamAnswer, *, waited_seconds: float = 0.0
+    ) -> float | None:
+        """Keeps an answer that the vendor just gave to `asked`; when it dies, or None if it is not known to be kept.
 
         It is not kept when the store is out, or when a purge or a new key file came after `key` was made.
+        `waited_seconds` is what the search has waited for the store before: all its waits together have one limit.
         """
         if not self.available() or not self._keymaker.in_force(key):
             return None
@@ -165,7 +168,7 @@ class ResultCache:
         if lifetime_seconds <= 0:
             return None
         try:
-            await self._store.update(key, change)
+            await self._store.update(key, change, waited_seconds=waited_seconds)
         except (StoreOut, Unpackable):
             return None
         return now + lifetime_seconds

@@ -72,6 +72,7 @@ class ValkeyCacheStore:
         self._link = Link(client, self.health, budget_seconds=budget_seconds, went_out=self._probe_now.set)
         self._reader: asyncio.Task[None] | None = None
         self._fetches: Flights[bytes | None] = Flights()
+        self._writes: Flights[None] = Flights()
 
     async def start(self) -> None:
         """Reads the epochs once, which may fail, and goes on reading them."""
@@ -86,6 +87,7 @@ class ValkeyCacheStore:
                 await self._reader
             self._reader = None
         await self._fetches.drain(self._budget_seconds)
+        await self._writes.drain(self._budget_seconds)
 
     @property
     def available(self) -> bool:
@@ -110,22 +112,20 @@ class ValkeyCacheStore:
         except TimeoutError:
             raise StoreOut from None
 
-    async def update(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
+    async def update(
+        self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, waited_seconds: float = 0.0
+    ) -> None:
         """See `CacheStore`: two round trips."""
         # First in front: whoever asks this replica next finds it, however long the store takes.
         record, lifetime_seconds = change(self.front.get(key.name))
         self._hold(key, record, self._clock.now() + lifetime_seconds)
         if not self.health.may_write:
             raise StoreOut
+        writing = self._writes.start(None, lambda: self._write(key, change))
         try:
-            async with asyncio.timeout(self._budget_seconds):
-                await self._swap(key, change)
+            await wait(writing, max(0.0, self._budget_seconds - waited_seconds))
         except TimeoutError:
             raise StoreOut from None
-        except Refused:
-            self.health.write_refused()
-            raise StoreOut from None
-        self.health.wrote()
 
     async def purge(self, scope: Scope) -> int:
         """See `CacheStore`. Tries for about half a second."""
@@ -195,6 +195,14 @@ class ValkeyCacheStore:
 
     async def _read(self, key: CacheKey) -> bytes | None:
         return self._opened(key, await self._sealed(key))
+
+    async def _write(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
+        try:
+            await self._swap(key, change)
+        except Refused:
+            self.health.write_refused()
+            raise StoreOut from None
+        self.health.wrote()
 
     async def _swap(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
         address = self._address(key)

@@ -53,10 +53,13 @@ class CacheStore(Protocol):
         """The record from beyond this process; call it when `peek` did not serve and the store is `shared`."""
         ...
 
-    async def update(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
+    async def update(
+        self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, waited_seconds: float = 0.0
+    ) -> None:
         """Replaces the record by what `change` makes of it: the new record and the seconds that it lives.
 
-        No update of another replica is lost; `change` may be called more than once.
+        No update of another replica is lost; `change` may be called more than once. `waited_seconds` is what the search
+        has waited for the store before, which is taken off the time limit; what is not done by then goes on alone.
         """
         ...
 

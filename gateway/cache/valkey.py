@@ -124,11 +124,13 @@ class Link:
     async def _limited(
         self, command: Callable[[], Awaitable[T]], *, probe: bool = False, may_refuse: bool = False
     ) -> T:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
         async with self._slots:
-            if self._health.is_out and not probe:
-                raise StoreOut
-            loop = asyncio.get_running_loop()
             began = loop.time()
+            # Behind a sluggish store the queue would grow for ever if it held those for whom nobody waits any more.
+            if not probe and (self._health.is_out or began - asked > self._budget_seconds):
+                raise StoreOut
             try:
                 async with asyncio.timeout(self._budget_seconds):
                     result = await command()

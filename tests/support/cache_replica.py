@@ -10,6 +10,7 @@ from gateway.cache.results import Absent, CachedAnswer, ResultCache
 from gateway.cache.shared import ValkeyCacheStore
 from gateway.model import SearchParameters
 from tests.support.cache import asked, looked_up
+from tests.support.valkey import StoreServer
 
 IMAGE = b"\xff\xd8 a photo that everybody knows"
 
@@ -33,6 +34,13 @@ class Replica:
         for shard in self.store.front._shards:
             for name in list(shard.records):
                 shard.remove(name)
+
+
+def commands(server: StoreServer) -> int:
+    """Commands that the store ran so far, but for those of this question."""
+    with server.client() as store:
+        stats = store.info("commandstats")
+    return sum(int(stats[name]["calls"]) for name in stats if name.rpartition("_")[2] in {"get", "evalsha", "eval"})
 
 
 StartReplica = Callable[..., Awaitable[Replica]]

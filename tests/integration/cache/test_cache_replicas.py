@@ -16,18 +16,11 @@ from gateway.cache.shared import FRONT_SECONDS, VIEW_SECONDS, ValkeyCacheStore
 from gateway.cache.valkey import connect
 from gateway.clock import SystemClock
 from tests.support.cache import asked, found, looked_up, result_cache
-from tests.support.cache_replica import IMAGE, Replica, StartReplica
+from tests.support.cache_replica import IMAGE, Replica, StartReplica, commands
 from tests.support.cache_searcher import Searcher
 from tests.support.clock import ManualClock
 from tests.support.conditions import eventually
 from tests.support.valkey import StoreServer, running_cluster
-
-
-def commands(server: StoreServer) -> int:
-    """Commands that the store ran so far, but for those of this question."""
-    with server.client() as store:
-        stats = store.info("commandstats")
-    return sum(int(stats[name]["calls"]) for name in stats if name.rpartition("_")[2] in {"get", "evalsha", "eval"})
 
 
 async def hold(replica: Replica, *scores: float) -> float | None:
