@@ -121,6 +121,7 @@ class FaceSearch:
                 degraded=admission.degraded,
             )
         if not cached.searches:
+            record.cache_status = CacheStatus.BYPASS if found is Absent.OUT else CacheStatus.MISS
             raise CacheMiss
         asked = self._cache.fetch_parameters(search.parameters) if cached.writes else search.parameters
         query = UpstreamQuery(face_set, search.image, asked)

@@ -185,6 +185,7 @@ async def test_only_if_cached_never_searches(stub: Any, upstream: FakeUpstream) 
     only = search(mode=pb.CACHE_MODE_ONLY_IF_CACHED)
     error = await refusal(stub.SearchFace(only, metadata=login("free")))
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "CACHE_MISS")
+    assert error.trailers["x-cache"] == "miss"
     assert not upstream.queries
     await stub.SearchFace(search(), metadata=login("free"))
     assert (await stub.SearchFace(only, metadata=login("free"))).cache.status == pb.CACHE_STATUS_HIT
