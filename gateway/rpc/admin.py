@@ -44,7 +44,7 @@ class AdminService:
         epoch = await self._cache.purge(self._scope(request))
         kind = request.WhichOneof("scope") or ""
         audit.purged(
-            call.tenant.id,
+            call.record,
             kind,
             epoch,
             of_tenant=request.tenant or request.face_set.tenant,

@@ -51,9 +51,17 @@ def call_ended(record: CallRecord, now: datetime) -> None:
     )
 
 
-def purged(tenant: str, scope: str, epoch: int, *, of_tenant: str = "", face_set: str = "") -> None:
-    """An operator of `tenant` purged the cache. `scope` is `all`, `tenant` or `face_set`."""
-    _tell("audit.purge", tenant=tenant, scope=scope, of_tenant=of_tenant, face_set=face_set, epoch=epoch)
+def purged(record: CallRecord, scope: str, epoch: int, *, of_tenant: str = "", face_set: str = "") -> None:
+    """An operator purged the cache by the call of `record`. `scope` is `all`, `tenant` or `face_set`."""
+    _tell(
+        "audit.purge",
+        request_id=record.request_id,
+        tenant=record.tenant,
+        scope=scope,
+        of_tenant=of_tenant,
+        face_set=face_set,
+        epoch=epoch,
+    )
 
 
 def files_loaded(name: str, problem: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from gateway.errors import FaceSetUnusable, ImageRejected
 from tests.support.conditions import eventually
 from tests.support.gateway import config_of, refusal, refusal_of, running
 from tests.support.images import jpeg
+from tests.support.logs import caught_logs
 from tests.support.upstream import FakeUpstream
 
 LIMITS = {"rate": {"per_second": 1, "burst": 6}, "concurrency": 3, "upstream_calls": {"per_day": 3}}
@@ -257,6 +259,38 @@ async def test_a_purge_of_nothing_is_an_error(admin: Any, scope: dict[str, Any],
     """A misspelt scope must not look like a purge."""
     error = await refusal(admin.PurgeCache(admin_pb.PurgeCacheRequest(**scope), metadata=login("ops")))
     assert error.details["BadRequest"].field_violations[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("purge", "told"),
+    [
+        ({"all": True}, ("all", "", "")),
+        ({"tenant": "kyc"}, ("tenant", "kyc", "")),
+        (
+            {"face_set": admin_pb.TenantFaceSet(tenant="kyc", face_set="employees")},
+            ("face_set", "kyc", "employees"),
+        ),
+    ],
+)
+async def test_a_purge_is_audited(tmp_path: Path, purge: dict[str, Any], told: tuple[str, str, str]) -> None:
+    """Who, by which call, what, and the epoch that is in force; one that was refused leaves a refusal instead."""
+    config = config_of(auth={"anonymous_tenant": None}, tenants=TENANTS)
+    with caught_logs(tmp_path) as logs:
+        async with (
+            running(config, upstream=FakeUpstream()) as gateway,
+            grpc.aio.insecure_channel(gateway.address) as channel,
+        ):
+            purge_cache = AdminServiceStub(channel).PurgeCache
+            asked = admin_pb.PurgeCacheRequest(**purge)
+            answer = await purge_cache(asked, metadata=(*login("ops"), ("x-request-id", "incident-7")))
+            await refusal(purge_cache(asked, metadata=login("kyc")))
+            await eventually(lambda: bool(logs.lines("audit.refusal")), "the refusal is told")
+        (event,) = logs.lines("audit.purge")
+        (refused,) = logs.lines("audit.refusal")
+    assert (event["stream"], event["tenant"]) == ("audit", "ops")
+    assert (event["request_id"], event["epoch"]) == ("incident-7", answer.epoch)
+    assert (event["scope"], event["of_tenant"], event["face_set"]) == told
+    assert (refused["tenant"], refused["reason"]) == ("kyc", "OPERATION_NOT_ALLOWED")
 
 
 async def test_callers_cannot_operate(admin: Any) -> None:
