@@ -8,6 +8,8 @@ The hash is a universal one under a pseudo-random function (Carter and Wegman 19
 (NIST SP 800-38D), then keyed BLAKE3 of those 16 bytes. Two images of at most 2^19 blocks collide with a chance below
 2^-109 (blocks / 2^128) for whoever does not know the keys. GMAC asks for a new nonce each time because a forger sees
 its tags; here none is ever seen, only the function's output, so that a constant nonce costs nothing but a constant.
+What callers can see is whether two images share a name, and by that they learn nothing until two collide: each pair of
+images that they send is one more try at the chance above.
 Why not BLAKE3 of the whole image: ADR 0009.
 """
 
