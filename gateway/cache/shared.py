@@ -19,7 +19,7 @@ from gateway.cache.flights import Flights, wait
 from gateway.cache.health import Cause, FaultLog, Health
 from gateway.cache.key import CacheKey
 from gateway.cache.memory import Records
-from gateway.cache.sealing import NONCE_BYTES, SealBroken, SealFault, seal, unseal
+from gateway.cache.sealing import CLOCK_SKEW_SECONDS, NONCE_BYTES, SealBroken, SealFault, seal, unseal
 from gateway.cache.store import Held, StoreOut
 from gateway.cache.valkey import BUDGET_SECONDS, ForeignValue, Link, Refused, Script, StoreClient
 from gateway.clock import Clock
@@ -194,7 +194,7 @@ class ValkeyCacheStore:
         return epochs
 
     async def _read(self, key: CacheKey) -> bytes | None:
-        return self._opened(key, await self._sealed(key))
+        return await self._opened(key, await self._sealed(key))
 
     async def _write(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
         try:
@@ -208,7 +208,7 @@ class ValkeyCacheStore:
         address = self._address(key)
         for _ in range(_SWAPS):
             sealed = await self._sealed(key)
-            record, lifetime_seconds = change(self._opened(key, sealed))
+            record, lifetime_seconds = change(await self._opened(key, sealed))
             expires_at = self._clock.now() + lifetime_seconds
             held = sealed[:NONCE_BYTES] if sealed else b""
             value = seal(key, address, record, expires_at)
@@ -231,11 +231,18 @@ class ValkeyCacheStore:
             self.faults.note(SealFault.MALFORMED)
             return None
 
-    def _opened(self, key: CacheKey, sealed: bytes | None) -> bytes | None:
+    async def _opened(self, key: CacheKey, sealed: bytes | None) -> bytes | None:
         if sealed is None:
             return None
+        address, now = self._address(key), self._clock.now()
         try:
-            record, expires_at = unseal(key, self._address(key), sealed, self._clock.now())
+            record, expires_at = unseal(key, address, sealed, now)
+            if now >= expires_at:
+                # Dead, and still there: for as long as clocks may differ, or because somebody put it back.
+                left_seconds = await self._link.seconds_left(address)
+                if left_seconds is None or left_seconds + now - expires_at > CLOCK_SKEW_SECONDS:
+                    raise SealBroken(SealFault.REPLAYED)
+                return None
         except SealBroken as broken:
             self.faults.note(broken.fault)
             return None

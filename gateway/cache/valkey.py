@@ -36,6 +36,7 @@ _RECONNECT_SECONDS = 0.5
 _IN_FLIGHT = 8
 _MAX_CONNECTIONS = 16
 _DEFAULT_PORT = 6379
+_FOR_EVER = -1
 _LATE_FACTOR = 1.4
 _LATE_IN_A_ROW = 3
 
@@ -74,6 +75,11 @@ class Link:
         """The value; raises `ForeignValue` if it is no string."""
         value: bytes | None = await self._limited(lambda: self._get(address))
         return value
+
+    async def seconds_left(self, address: bytes) -> float | None:
+        """How long the store will keep the value: below 0 if it is gone, None if for ever."""
+        left_ms: int = await self._limited(lambda: self._client.pttl(address))
+        return None if left_ms == _FOR_EVER else left_ms / 1000
 
     async def fields(self, address: bytes) -> Mapping[bytes, bytes]:
         """A hash's fields. Allowed while the store is out: it is the probe."""

@@ -78,6 +78,22 @@ async def test_a_value_put_back_after_its_time_is_a_miss_and_an_alert(
     assert replica.store.faults.counts == {"replayed": 1}
 
 
+@pytest.mark.parametrize(("keeps_ms", "faults"), [(2_000, {}), (9_000, {"replayed": 1}), (None, {"replayed": 1})])
+async def test_a_value_that_died_a_moment_ago_is_an_alert_only_if_the_store_was_told_to_keep_it_longer(
+    server: StoreServer, start_replica: StartReplica, keeps_ms: int | None, faults: dict[str, int]
+) -> None:
+    """Clocks differ a little, so a replica may see a dead value in its last seconds; what was put back stays longer."""
+    clock = ManualClock()
+    replica = await start_replica(clock=clock, reads_on=False)
+    address = await stored(replica)
+    with server.client() as store:
+        store.persist(address) if keeps_ms is None else store.pexpire(address, keeps_ms)
+    clock.advance(301)
+    await replica.store.refresh()
+    assert await replica.look() is Absent.MISS
+    assert replica.store.faults.counts == faults
+
+
 async def test_a_value_from_before_a_purge_cannot_be_put_back(server: StoreServer, start_replica: StartReplica) -> None:
     """Neither under its own name, which nobody asks for, nor under the new one, for which it was not sealed."""
     replica = await start_replica()
