@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from gateway.cache.keys import KeyRing
 from gateway.cache.results import Absent, CachedAnswer, ResultCache
 from gateway.cache.shared import ValkeyCacheStore
 from gateway.model import SearchParameters
-from tests.support.cache import asked, looked_up
+from tests.support.cache import asked, found, looked_up
 from tests.support.valkey import StoreServer
 
 IMAGE = b"\xff\xd8 a photo that everybody knows"
@@ -34,6 +35,16 @@ class Replica:
         for shard in self.store.front._shards:
             for name in list(shard.records):
                 shard.remove(name)
+
+
+async def warm(replica: Replica) -> None:
+    """Keeps an answer and finds it, more than once where a busy machine makes the store seem out for a moment."""
+    key = replica.cache.key("kyc", "employees", IMAGE)
+    async with asyncio.timeout(5):
+        while not (
+            await replica.cache.store(key, asked(), found(0.9)) and isinstance(await replica.look(), CachedAnswer)
+        ):
+            await asyncio.sleep(0.02)
 
 
 def commands(server: StoreServer) -> int:

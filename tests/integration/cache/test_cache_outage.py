@@ -19,7 +19,7 @@ from gateway.cache.results import Absent, CachedAnswer
 from gateway.cache.valkey import BUDGET_SECONDS, connect
 from gateway.errors import GatewayOverloaded
 from tests.support.cache import asked, found
-from tests.support.cache_replica import IMAGE, Replica, StartReplica, commands
+from tests.support.cache_replica import IMAGE, Replica, StartReplica, warm
 from tests.support.conditions import eventually
 from tests.support.valkey import StoreServer, running_store
 
@@ -115,16 +115,6 @@ async def suffer(replica: Replica) -> list[Any]:
     return logs
 
 
-async def warm(replica: Replica) -> None:
-    """Keeps an answer and finds it, more than once where a busy machine makes the store seem out for a moment."""
-    key = replica.cache.key("kyc", "employees", IMAGE)
-    async with asyncio.timeout(5):
-        while not (
-            await replica.cache.store(key, asked(), found(0.9)) and isinstance(await replica.look(), CachedAnswer)
-        ):
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize("outage", ["killed", "paused"])
 async def test_a_store_that_is_gone_is_a_bypass_and_comes_back(
     server: StoreServer, start_replica: StartReplica, outage: str
@@ -204,38 +194,6 @@ async def test_a_crowd_before_a_sluggish_store_waits_no_longer_than_one(
         proxy.delay_seconds = 0.03
         crowd = [costs(replica.look(image=b"photo %d" % n)) for n in range(60)]
         in_time(await asyncio.gather(*crowd))
-
-
-async def test_a_search_waits_once_for_a_sluggish_store_and_the_answer_is_kept_all_the_same(
-    server: StoreServer, start_replica: StartReplica
-) -> None:
-    """What looking took is taken off the time for keeping; the answer, here in front, reaches the store alone."""
-    async with Proxy().before(server) as proxy:
-        replica, other = await start_replica(url=proxy.url, budget=2.0), await start_replica()
-        await warm(replica)
-        proxy.delay_seconds = 0.3
-        key = replica.cache.key("kyc", "employees", b"another photo")
-        waited = await costs(replica.cache.store(key, asked(), found(0.9), waited_seconds=1.9))
-        assert waited < 0.5
-        assert isinstance(await replica.look(image=b"another photo"), CachedAnswer)
-        async with asyncio.timeout(10):
-            while not isinstance(await other.look(image=b"another photo"), CachedAnswer):
-                await asyncio.sleep(0.02)
-
-
-async def test_nobody_queues_for_a_caller_that_has_gone(server: StoreServer, start_replica: StartReplica) -> None:
-    """After a crowd before a sluggish store has given up, the next lookup does not stand behind it."""
-    async with Proxy().before(server) as proxy:
-        replica = await start_replica(url=proxy.url, budget=0.6)
-        await warm(replica)
-        proxy.delay_seconds = 0.4
-        crowd = await asyncio.gather(*(replica.look(image=b"photo %d" % n) for n in range(100)))
-        assert crowd.count(Absent.OUT) > 80
-        proxy.delay_seconds = 0.0
-        before = commands(server)
-        replica.forget_front()
-        assert isinstance(await replica.look(), CachedAnswer)
-        assert commands(server) - before < 20
 
 
 async def test_a_full_store_still_serves_and_still_purges(start_replica: StartReplica) -> None:
