@@ -35,7 +35,10 @@ def test_every_part_of_the_key_tells_names_apart() -> None:
         maker(base_url="https://other.example").key("kyc", "employees", IMAGE).name,
         maker(bytes(32)).key("kyc", "employees", IMAGE).name,
         maker().key("kyc", "employees", IMAGE[:-1] + bytes([IMAGE[-1] ^ 1])).name,
+        # The hash fills the last block with zeros.
+        maker().key("kyc", "employees", IMAGE + b"\0").name,
         maker().key("kyc", "employees", b"").name,
+        maker().key("kyc", "employees", bytes(16)).name,
     ]
     for scope in (Scope(), Scope("kyc"), Scope("kyc", "employees")):
         view = EpochView()
