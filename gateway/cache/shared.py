@@ -115,13 +115,14 @@ class ValkeyCacheStore:
     async def update(
         self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, waited_seconds: float = 0.0
     ) -> None:
-        """See `CacheStore`: two round trips."""
+        """See `CacheStore`: one round trip for an image of which nothing is kept yet, else two."""
+        known = self.front.get(key.name)
         # First in front: whoever asks this replica next finds it, however long the store takes.
-        record, lifetime_seconds = change(self.front.get(key.name))
+        record, lifetime_seconds = change(known)
         self._hold(key, record, self._clock.now() + lifetime_seconds)
         if not self.health.may_write:
             raise StoreOut
-        writing = self._writes.start(None, lambda: self._write(key, change))
+        writing = self._writes.start(None, lambda: self._write(key, change, new=known is None))
         try:
             await wait(writing, max(0.0, self._budget_seconds - waited_seconds))
         except TimeoutError:
@@ -196,18 +197,19 @@ class ValkeyCacheStore:
     async def _read(self, key: CacheKey) -> bytes | None:
         return await self._opened(key, await self._sealed(key))
 
-    async def _write(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
+    async def _write(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, new: bool) -> None:
         try:
-            await self._swap(key, change)
+            await self._swap(key, change, new=new)
         except Refused:
             self.health.write_refused()
             raise StoreOut from None
         self.health.wrote()
 
-    async def _swap(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]]) -> None:
+    async def _swap(self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, new: bool) -> None:
         address = self._address(key)
-        for _ in range(_SWAPS):
-            sealed = await self._sealed(key)
+        for attempt in range(_SWAPS):
+            # What is taken for new and is not, the script finds out.
+            sealed = None if new and attempt == 0 else await self._sealed(key)
             record, lifetime_seconds = change(await self._opened(key, sealed))
             expires_at = self._clock.now() + lifetime_seconds
             held = sealed[:NONCE_BYTES] if sealed else b""
