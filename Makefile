@@ -101,7 +101,7 @@ $(GENERATE_VENV)/.ready: requirements/generate.txt | $(VENV)/.ready
 	@touch $@
 
 .PHONY: generate
-generate: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Write what is generated: stubs, descriptor set, reference pages
+generate: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Write what is generated: stubs, descriptor set, reference pages, the chart's too
 	@mkdir -p $(INTO)/generated/python $(INTO)/docs
 	@PATH="$(CURDIR)/$(GENERATE_VENV)/bin:$$PATH" $(GENERATE_VENV)/bin/python -m grpc_tools.protoc \
 	  -I proto -I third_party/googleapis \
@@ -112,13 +112,14 @@ generate: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Write what is generated: stu
 	@$(BIN)/python -m gateway.config.docs $(INTO)/docs
 	@$(BIN)/python -m gateway.rpc.errors_page $(INTO)/docs
 	@$(BIN)/python -m gateway.telemetry.docs $(INTO)/docs
+	@$(BIN)/python -m scripts.chart.docs $(INTO)/helm/facegate
 
 .PHONY: verify-generated
 verify-generated: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Check that what is generated is up to date
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(MAKE) generate INTO="$$fresh"; \
 	diff -r -x __pycache__ generated "$$fresh/generated" && \
-	(cd "$$fresh" && find docs -type f) | while read -r page; do diff "$$page" "$$fresh/$$page" || exit 1; done || { \
+	(cd "$$fresh" && find docs helm -type f) | while read -r page; do diff "$$page" "$$fresh/$$page" || exit 1; done || { \
 	  echo "generated files are out of date: run 'make generate' and commit the result" >&2; exit 1; }
 	@echo "generated files are up to date"
 
@@ -180,8 +181,8 @@ chart: $(VENV)/.ready $(CHART_VENV)/.ready ## Check the Helm chart and the Docke
 	@CHART_TESTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/chart
 
 .PHONY: chart-docs
-chart-docs: $(VENV)/.ready ## Write the chart's README and schema from its values
-	@$(BIN)/python -m scripts.chart.docs
+chart-docs: $(VENV)/.ready ## Write the chart's README and schema alone
+	@$(BIN)/python -m scripts.chart.docs helm/facegate
 
 .PHONY: clean
 clean: ## Remove environments, caches and builds

@@ -1,8 +1,6 @@
 """Writes the chart's README.md and values.schema.json from values.yaml and the gateway's own settings.
 
-    python -m scripts.chart.docs [--check]
-
-With `--check` nothing is written; a difference is a failure.
+    python -m scripts.chart.docs FOLDER
 """
 
 from __future__ import annotations
@@ -79,9 +77,12 @@ def _reach(sections: dict[str, Any], name: str, needed: set[str]) -> None:
 
 
 def _object(values: tuple[Value, ...]) -> dict[str, Any]:
+    # Helm takes a value that is set to null away, default and all; where that leaves a hole, the templates would break.
+    needed = [value.path[-1] for value in values if value.default]
     return {
         "type": "object",
         "additionalProperties": False,
+        "required": needed,
         "properties": {value.path[-1]: _property(value) for value in values},
     }
 
@@ -130,21 +131,17 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def main(arguments: list[str]) -> int:
-    """Writes both files, or compares them."""
-    pages = {
-        CHART / "README.md": readme(),
-        CHART / "values.schema.json": json.dumps(schema(), indent=1, ensure_ascii=False) + "\n",
-    }
-    different = [page for page, text in pages.items() if not page.exists() or page.read_text("utf-8") != text]
-    if "--check" in arguments:
-        for page in different:
-            sys.stderr.write(f"{page.name} is out of date: run `make chart-docs` and commit the result\n")
-        return 1 if different else 0
-    for page in different:
-        page.write_text(pages[page], "utf-8")
-    return 0
+def pages() -> dict[str, str]:
+    """Every generated file of the chart: its name and what it holds."""
+    return {"README.md": readme(), "values.schema.json": json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"}
+
+
+def main(folder: Path) -> None:
+    """Writes the pages into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(Path(sys.argv[1]))

@@ -1,90 +1,112 @@
 {{/*
-What the schema cannot say: values that do not go together. Every problem is a line of one message, with the remedy.
+What the schema cannot say: values that do not go together. Each part writes a line a problem, with the remedy; all of them
+make one message.
 */}}
 {{- define "facegate.check" -}}
-{{- $v := .Values -}}
-{{- $tls := include "facegate.tlsSecret" . -}}
-{{- $issuers := list -}}
-{{- range (default dict $v.config.auth).jwt_issuers -}}{{- $issuers = append $issuers .issuer -}}{{- end -}}
+{{- $parts := list "upstream" "tls" "tenants" "issuers" "stores" "scale" "network" "objects" "labels" "test" -}}
 {{- $problems := list -}}
-{{- if $v.sandbox.enabled -}}
-{{-   if $v.credentials -}}
-{{-     $problems = append $problems "credentials: are given, but searches go to the sandbox: set sandbox.enabled=false" -}}
-{{-   end -}}
-{{-   if (default dict $v.config.upstream).base_url -}}
-{{-     $problems = append $problems "config.upstream.base_url: is given, but searches go to the sandbox: set sandbox.enabled=false" -}}
-{{-   end -}}
-{{- else -}}
-{{-   if not $v.credentials -}}
-{{-     $problems = append $problems "credentials: is empty: name a Secret with the vendor's API id and secret, or set sandbox.enabled=true" -}}
-{{-   end -}}
-{{-   if not $v.tenants -}}
-{{-     $problems = append $problems "tenants: is empty: every call would be refused; name at least one tenant" -}}
-{{-   end -}}
-{{-   if not (or $tls $v.tls.insecure) -}}
-{{-     $problems = append $problems "tls: tokens and face images would cross the network in plaintext: set tls.secretName or certificate.enabled=true, or tls.insecure=true where a mesh encrypts" -}}
-{{-   end -}}
-{{- end -}}
-{{- if and $tls $v.tls.insecure -}}
-{{-   $problems = append $problems "tls.insecure: is true beside a certificate: remove one of them" -}}
-{{- end -}}
-{{- if and $v.tls.clientCa.configMapName (not $tls) -}}
-{{-   $problems = append $problems "tls.clientCa: needs TLS: set tls.secretName or certificate.enabled=true" -}}
-{{- end -}}
-{{- if and $v.certificate.enabled (not $v.certificate.issuerRef.name) -}}
-{{-   $problems = append $problems "certificate.issuerRef.name: is required with certificate.enabled" -}}
-{{- end -}}
-{{- if and (gt (include "facegate.replicas" . | int) 1) (eq (include "facegate.quotaStore" .) "memory://") -}}
-{{-   $problems = append $problems (printf "stores.quota.url: %s gateways with a store of their own each would admit %s times every limit: name a shared store, or valkey.quota.enabled=true for a trial" (include "facegate.replicas" .) (include "facegate.replicas" .)) -}}
-{{- end -}}
-{{- range $name, $store := dict "quota" $v.stores.quota "cache" $v.stores.cache -}}
-{{-   if and (index $v.valkey $name).enabled (or (ne $store.url "memory://") $store.passwordSecret.name) -}}
-{{-     $problems = append $problems (printf "stores.%s: is given beside valkey.%s.enabled: remove one of them" $name $name) -}}
-{{-   end -}}
-{{-   if and $store.passwordSecret.name (eq $store.url "memory://") -}}
-{{-     $problems = append $problems (printf "stores.%s.passwordSecret: memory has no password: set stores.%s.url" $name $name) -}}
-{{-   end -}}
-{{- end -}}
-{{- if and (ne (include "facegate.cacheStore" .) "memory://") (not $v.stores.sealingKey.secretName) -}}
-{{-   $problems = append $problems "stores.sealingKey.secretName: is required when the cache is not in memory: kubectl create secret generic NAME --from-file=key=FILE, where FILE holds 32 random bytes" -}}
-{{- end -}}
-{{- if and $v.autoscaling.enabled (gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas)) -}}
-{{-   $problems = append $problems "autoscaling.minReplicas: is above autoscaling.maxReplicas" -}}
-{{- end -}}
-{{- if and $v.autoscaling.enabled (not $v.autoscaling.cpuUtilization) (not $v.autoscaling.callsInFlight) -}}
-{{-   $problems = append $problems "autoscaling: has no measure: set cpuUtilization or callsInFlight" -}}
-{{- end -}}
-{{- if and $v.grpcRoute.enabled (not $v.grpcRoute.parentRefs) -}}
-{{-   $problems = append $problems "grpcRoute.parentRefs: is required with grpcRoute.enabled: name a Gateway" -}}
-{{- end -}}
-{{- if $v.externalSecrets.enabled -}}
-{{-   if not $v.externalSecrets.storeRef.name -}}
-{{-     $problems = append $problems "externalSecrets.storeRef.name: is required with externalSecrets.enabled" -}}
-{{-   end -}}
-{{-   if not $v.externalSecrets.secrets -}}
-{{-     $problems = append $problems "externalSecrets.secrets: is empty: name a Secret to make" -}}
-{{-   end -}}
-{{- end -}}
-{{- if and $v.terminationGracePeriodSeconds (lt (int $v.terminationGracePeriodSeconds) (include "facegate.drainSeconds" . | int)) -}}
-{{-   $problems = append $problems (printf "terminationGracePeriodSeconds: the drain needs %s s: raise it, or lower config.server.drain_seconds" (include "facegate.drainSeconds" .)) -}}
-{{- end -}}
-{{- if and $v.test.tokenSecret.name $v.test.audience -}}
-{{-   $problems = append $problems "test: tokenSecret and audience are two credentials: remove one of them" -}}
-{{- end -}}
-{{- range $tenant := $v.tenants -}}
-{{-   range default list $tenant.principals -}}
-{{-     if and .spiffe_id (not $v.tls.clientCa.configMapName) -}}
-{{-       $problems = append $problems (printf "tenants: %s has a spiffe_id, but no client certificates are asked for: set tls.clientCa.configMapName" $tenant.id) -}}
-{{-     end -}}
-{{-     if and .jwt_issuer (not (has .jwt_issuer $issuers)) -}}
-{{-       $problems = append $problems (printf "tenants: %s trusts the issuer %s, which is not configured: add it to config.auth.jwt_issuers" $tenant.id .jwt_issuer) -}}
-{{-     end -}}
-{{-     if and (eq (default "" .token_sha256) (include "facegate.demoToken" $ | sha256sum)) (not $v.sandbox.enabled) -}}
-{{-       $problems = append $problems (printf "tenants: %s has the sandbox's public token: make one by `facegate token new %s`" $tenant.id $tenant.id) -}}
-{{-     end -}}
+{{- range $part := $parts -}}
+{{-   range splitList "\n" (include (printf "facegate.check.%s" $part) $) -}}
+{{-     if trim . -}}{{- $problems = append $problems (trim .) -}}{{- end -}}
 {{-   end -}}
 {{- end -}}
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values do not go together:\n  - %s\n" (join "\n  - " $problems)) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "facegate.check.upstream" -}}
+{{- $v := .Values -}}
+{{- if $v.sandbox.enabled }}
+{{- if $v.credentials }}
+credentials: are given, but searches go to the sandbox: set sandbox.enabled=false
+{{- end }}
+{{- if (default dict $v.config.upstream).base_url }}
+config.upstream.base_url: is given, but searches go to the sandbox: set sandbox.enabled=false
+{{- end }}
+{{- else if not $v.credentials }}
+credentials: is empty: name a Secret with the vendor's API id and secret, or set sandbox.enabled=true
+{{- end }}
+{{- range include "facegate.twice" (dict "of" $v.credentials "by" "name") | fromJsonArray }}
+credentials: {{ . }} is the name of two: rename one
+{{- end }}
+{{- end -}}
+
+{{- define "facegate.check.scale" -}}
+{{- $v := .Values -}}
+{{- $replicas := include "facegate.replicas" . -}}
+{{- if and (gt (int $replicas) 1) (eq (include "facegate.quotaStore" .) "memory://") }}
+stores.quota.url: {{ $replicas }} gateways with a store of their own each would admit {{ $replicas }} times every limit: name a shared store, or valkey.quota.enabled=true for a trial
+{{- end }}
+{{- if $v.autoscaling.enabled }}
+{{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}
+autoscaling.minReplicas: is above autoscaling.maxReplicas
+{{- end }}
+{{- if not (or $v.autoscaling.cpuUtilization $v.autoscaling.callsInFlight) }}
+autoscaling: has no measure: set cpuUtilization or callsInFlight
+{{- end }}
+{{- $cpu := or (default dict $v.resources.requests).cpu (default dict $v.resources.limits).cpu }}
+{{- if and $v.autoscaling.cpuUtilization (not $cpu) }}
+autoscaling.cpuUtilization: is a share of a request that is not there: set resources.requests.cpu
+{{- end }}
+{{- end }}
+{{- $drain := include "facegate.drainSeconds" . }}
+{{- if and $v.terminationGracePeriodSeconds (lt (int $v.terminationGracePeriodSeconds) (int $drain)) }}
+terminationGracePeriodSeconds: the drain needs {{ $drain }} s: raise it, or lower config.server.drain_seconds
+{{- end }}
+{{- end -}}
+
+{{- define "facegate.check.objects" -}}
+{{- $v := .Values -}}
+{{- if and $v.certificate.enabled (not $v.certificate.issuerRef.name) }}
+certificate.issuerRef.name: is required with certificate.enabled
+{{- end }}
+{{- if and $v.grpcRoute.enabled (not $v.grpcRoute.parentRefs) }}
+grpcRoute.parentRefs: is required with grpcRoute.enabled: name a Gateway
+{{- end }}
+{{- if $v.externalSecrets.enabled }}
+{{- if not $v.externalSecrets.storeRef.name }}
+externalSecrets.storeRef.name: is required with externalSecrets.enabled
+{{- end }}
+{{- if not $v.externalSecrets.secrets }}
+externalSecrets.secrets: is empty: name a Secret to make
+{{- end }}
+{{- end }}
+{{- range include "facegate.twice" (dict "of" $v.externalSecrets.secrets "by" "name") | fromJsonArray }}
+externalSecrets.secrets: {{ . }} is made twice: rename one
+{{- end }}
+{{- end -}}
+
+{{/* Selectors depend on the labels that the chart writes, and a label that is written twice is refused by the API server. */}}
+{{- define "facegate.check.labels" -}}
+{{- $v := .Values -}}
+{{- $own := include "facegate.ownLabels" (dict "root" . "component" "gateway") | fromYaml -}}
+{{- $_ := merge $own (dict "facegate-headless" "" "facegate-store" "" $v.networkPolicy.clientLabel "") -}}
+{{- range $place, $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "serviceMonitor.labels" $v.serviceMonitor.labels "prometheusRule.labels" $v.prometheusRule.labels "dashboards.labels" $v.dashboards.labels }}
+{{- range $key, $_ := $labels }}
+{{- if hasKey $own $key }}
+{{ $place }}: {{ $key }} is a label of the chart's own: remove it
+{{- else if and (ne $place "commonLabels") (hasKey $v.commonLabels $key) }}
+{{ $place }}: {{ $key }} is in commonLabels too: remove one of them
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $key := list "checksum/settings" "kubectl.kubernetes.io/default-container" }}
+{{- if hasKey $v.podAnnotations $key }}
+podAnnotations: {{ $key }} is an annotation of the chart's own: remove it
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The values of a key that more than one entry of a list has, as a JSON list. Arguments: of, by. */}}
+{{- define "facegate.twice" -}}
+{{- $by := .by -}}
+{{- $seen := dict -}}
+{{- $twice := list -}}
+{{- range .of -}}
+{{-   $value := toString (index . $by) -}}
+{{-   if hasKey $seen $value -}}{{- $twice = append $twice $value -}}{{- end -}}
+{{-   $_ := set $seen $value true -}}
+{{- end -}}
+{{- uniq $twice | toJson -}}
 {{- end -}}

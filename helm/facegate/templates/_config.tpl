@@ -76,36 +76,36 @@
 
 {{/* Everything that is mounted below /etc/facegate: folder, and the Secret or ConfigMap with the keys to show as files. */}}
 {{- define "facegate.mounts" -}}
-- {folder: config, configMap: {{ include "facegate.fullname" . }}}
+- {folder: config, configMap: {{ include "facegate.fullname" . | quote }}}
 {{- if not .Values.sandbox.enabled }}
 {{- range .Values.credentials }}
-- folder: credentials/{{ .name }}
-  secret: {{ .secretName }}
+- folder: {{ printf "credentials/%s" .name | quote }}
+  secret: {{ .secretName | quote }}
   items: {api_id: {{ default "api_id" .idKey | quote }}, api_secret: {{ default "api_secret" .secretKey | quote }}}
 {{- end }}
 {{- end }}
 {{- if .Values.upstreamCa.configMapName }}
-- {folder: upstream-ca, configMap: {{ .Values.upstreamCa.configMapName }}, items: {ca.crt: {{ .Values.upstreamCa.key | quote }}}}
+- {folder: upstream-ca, configMap: {{ .Values.upstreamCa.configMapName | quote }}, items: {ca.crt: {{ .Values.upstreamCa.key | quote }}}}
 {{- end }}
 {{- with include "facegate.tlsSecret" . }}
-- {folder: tls, secret: {{ . }}, items: {tls.crt: tls.crt, tls.key: tls.key}}
+- {folder: tls, secret: {{ quote . }}, items: {tls.crt: tls.crt, tls.key: tls.key}}
 {{- end }}
 {{- if .Values.tls.clientCa.configMapName }}
-- {folder: client-ca, configMap: {{ .Values.tls.clientCa.configMapName }}, items: {ca.crt: {{ .Values.tls.clientCa.key | quote }}}}
+- {folder: client-ca, configMap: {{ .Values.tls.clientCa.configMapName | quote }}, items: {ca.crt: {{ .Values.tls.clientCa.key | quote }}}}
 {{- end }}
 {{- if .Values.jwks.configMapName }}
-- {folder: jwks, configMap: {{ .Values.jwks.configMapName }}}
+- {folder: jwks, configMap: {{ .Values.jwks.configMapName | quote }}}
 {{- end }}
 {{- if .Values.stores.quota.passwordSecret.name }}
-- {folder: quota-store, secret: {{ .Values.stores.quota.passwordSecret.name }}, items: {password: {{ .Values.stores.quota.passwordSecret.key | quote }}}}
+- {folder: quota-store, secret: {{ .Values.stores.quota.passwordSecret.name | quote }}, items: {password: {{ .Values.stores.quota.passwordSecret.key | quote }}}}
 {{- end }}
 {{- if .Values.stores.cache.passwordSecret.name }}
-- {folder: cache-store, secret: {{ .Values.stores.cache.passwordSecret.name }}, items: {password: {{ .Values.stores.cache.passwordSecret.key | quote }}}}
+- {folder: cache-store, secret: {{ .Values.stores.cache.passwordSecret.name | quote }}, items: {password: {{ .Values.stores.cache.passwordSecret.key | quote }}}}
 {{- end }}
 {{- if .Values.stores.sealingKey.secretName }}
-- {folder: sealing-key, secret: {{ .Values.stores.sealingKey.secretName }}, items: {key: {{ .Values.stores.sealingKey.key | quote }}}}
+- {folder: sealing-key, secret: {{ .Values.stores.sealingKey.secretName | quote }}, items: {key: {{ .Values.stores.sealingKey.key | quote }}}}
 {{- end }}
 {{- if .Values.stores.ca.configMapName }}
-- {folder: stores-ca, configMap: {{ .Values.stores.ca.configMapName }}, items: {ca.crt: {{ .Values.stores.ca.key | quote }}}}
+- {folder: stores-ca, configMap: {{ .Values.stores.ca.configMapName | quote }}, items: {ca.crt: {{ .Values.stores.ca.key | quote }}}}
 {{- end }}
 {{- end -}}

@@ -37,11 +37,15 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{- define "facegate.labels" -}}
+{{- define "facegate.ownLabels" -}}
 {{ include "facegate.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "facegate.labels" -}}
+{{ include "facegate.ownLabels" . }}
 {{- with .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -65,8 +69,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- define "facegate.drainSeconds" -}}
 {{- $upstream := default dict .Values.config.upstream -}}
 {{- $timeout := default 10 $upstream.timeout_seconds -}}
-{{- $server := .Values.config.server -}}
-{{- addf .Values.preStopSeconds (default 0 $server.lame_duck_seconds) (default 25 $server.drain_seconds) $timeout 5 | ceil | int -}}
+{{- $server := default dict .Values.config.server -}}
+{{- addf .Values.preStopSeconds (dig "lame_duck_seconds" 0 $server) (dig "drain_seconds" 25 $server) $timeout 5 | ceil | int -}}
 {{- end -}}
 
 {{/* "restricted" of the Pod Security Standards, for a container of any image here. */}}
