@@ -1,6 +1,6 @@
 """Writes the chart's README.md and values.schema.json from values.yaml and the gateway's own settings.
 
-    python -m scripts.chart.docs FOLDER
+python -m scripts.chart.docs FOLDER
 """
 
 from __future__ import annotations

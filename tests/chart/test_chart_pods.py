@@ -115,3 +115,15 @@ def test_old_kubernetes_gets_no_action_that_it_lacks(name: str) -> None:
     """Before 1.30 `sleep` is dropped by the API server, which then refuses the empty hook."""
     container = gateway(documents(name, OLDEST))["spec"]["template"]["spec"]["containers"][0]
     assert "sleep" not in container.get("lifecycle", {}).get("preStop", {})
+
+
+def test_policy_lets_the_test_in(name: str) -> None:
+    """`helm test` reaches the gateway's port whoever else may call."""
+    docs = documents(name)
+    for policy in of_kind(docs, "NetworkPolicy"):
+        if policy["metadata"]["labels"]["app.kubernetes.io/component"] != "gateway":
+            continue
+        (rule,) = (r for r in policy["spec"]["ingress"] if r["ports"] == [{"port": "grpc", "protocol": "TCP"}])
+        admitted = [peer["podSelector"]["matchLabels"].items() for peer in rule["from"] if "podSelector" in peer]
+        for pod in of_kind(docs, "Pod"):
+            assert any(labels <= pod["metadata"]["labels"].items() for labels in admitted)

@@ -22,6 +22,10 @@ PRODUCTION: dict[str, Any] = {
 PUBLIC = "c6af2caed0ec9926c3274f455366814a85fe406c6def2359fabf7e26473415f3"
 ISSUED = {"id": "kyc", "principals": [{"jwt_issuer": "https://a.example", "jwt_subject": "b"}]}
 CERTIFIED = {"id": "kyc", "principals": [{"spiffe_id": "spiffe://corp.example/a"}]}
+ISSUER = {"issuer": "https://a.example", "audience": "facegate", "jwks_url": "https://a.example/keys"}
+KEYS = {"issuer": "https://a.example", "audience": "facegate", "jwks_file": "/etc/facegate/jwks/jwks.json"}
+MUTUAL = {"secretName": "server", "clientCa": {"configMapName": "bundle"}}
+SCALED = {"valkey": {"quota": {"enabled": True}}, "autoscaling": {"enabled": True}}
 
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "credentials beside the sandbox": ({"credentials": PRODUCTION["credentials"]}, "set sandbox.enabled=false"),
@@ -60,6 +64,72 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "two credentials of the test": ({"test": {"audience": "a", "tokenSecret": {"name": "b"}}}, "remove one of them"),
     "a SPIFFE id that nothing shows": ({**PRODUCTION, "tenants": [CERTIFIED]}, "set tls.clientCa.configMapName"),
     "an issuer that is not there": ({**PRODUCTION, "tenants": [ISSUED]}, "add it to config.auth.jwt_issuers"),
+    "credentials of one name": (
+        {**PRODUCTION, "credentials": 2 * PRODUCTION["credentials"]},
+        "primary is the name of two",
+    ),
+    "tenants of one id": ({"tenants": [TENANT, {"id": "kyc"}]}, "kyc is the id of two"),
+    "one token of two tenants": ({"tenants": [TENANT, {**TENANT, "id": "other"}]}, "belongs to one tenant, once"),
+    "a foreign SPIFFE id": (
+        {**PRODUCTION, "tls": MUTUAL, "tenants": [CERTIFIED], "config": {"auth": {"spiffe_trust_domain": "b.example"}}},
+        "outside config.auth.spiffe_trust_domain (b.example)",
+    ),
+    "an issuer twice": ({"config": {"auth": {"jwt_issuers": [ISSUER, ISSUER]}}}, "is there twice"),
+    "keys that are nowhere": ({"config": {"auth": {"jwt_issuers": [KEYS]}}}, "set jwks.configMapName"),
+    "keys outside the pod": (
+        {"config": {"auth": {"jwt_issuers": [{**KEYS, "jwks_file": "/keys"}]}}, "jwks": {"configMapName": "a"}},
+        "/keys is not in the pod",
+    ),
+    "plaintext by name beside a certificate": (
+        {**PRODUCTION, "service": {"appProtocol": "kubernetes.io/h2c"}},
+        "set it to grpc or http2",
+    ),
+    "authorities of no store": ({"stores": {"ca": {"configMapName": "a"}}}, "no store is reached by TLS"),
+    "a store behind the policy": (
+        {"networkPolicy": {"enabled": True}, "stores": {"quota": {"url": "valkey://a:6379/0"}}},
+        "shuts the gateway out of stores.quota.url",
+    ),
+    "a collector behind the policy": (
+        {"networkPolicy": {"enabled": True}, "config": {"telemetry": {"otlp_endpoint": "http://a:4317"}}},
+        "shuts the gateway out of config.telemetry.otlp_endpoint",
+    ),
+    "the vendor behind the policy": (
+        {**PRODUCTION, "networkPolicy": {"enabled": True, "vendor": []}},
+        "shuts the gateway out of the vendor",
+    ),
+    "a share of nothing": (
+        {**SCALED, "resources": {"requests": {"cpu": None}}},
+        "set resources.requests.cpu",
+    ),
+    "a label of the chart's own": (
+        {"podLabels": {"app.kubernetes.io/name": "a"}},
+        "podLabels: app.kubernetes.io/name is",
+    ),
+    "a common label of the chart's own": (
+        {"commonLabels": {"facegate-client": "a"}},
+        "facegate-client is a label of the",
+    ),
+    "a label twice": ({"commonLabels": {"a": "b"}, "podLabels": {"a": "c"}}, "a is in commonLabels too"),
+    "an annotation of the chart's own": (
+        {"podAnnotations": {"checksum/settings": "a"}},
+        "checksum/settings is an annot",
+    ),
+    "a Secret made twice": (
+        {
+            "externalSecrets": {
+                "enabled": True,
+                "storeRef": {"name": "vault"},
+                "secrets": 2 * [{"name": "a", "data": {"b": {"key": "c"}}}],
+            }
+        },
+        "a is made twice",
+    ),
+    "a test of no issuer's audience": ({"test": {"audience": "facegate"}}, "is the audience of none"),
+    "a search without a credential": ({"tenants": [TENANT], "test": {"faceSet": "a"}}, "a search needs a credential"),
+    "a test without the certificate it needs": (
+        {**PRODUCTION, "tls": MUTUAL, "test": {"tokenSecret": {"name": "a"}}},
+        "callers need a certificate",
+    ),
     "the sandbox's token in production": (
         {**PRODUCTION, "tenants": [{"id": "kyc", "principals": [{"token_sha256": PUBLIC}]}]},
         "facegate token new kyc",
@@ -77,6 +147,8 @@ UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "a credential without its Secret": ({"credentials": [{"name": "a"}]}, "secretName"),
     "a setting out of range": ({"config": {"cache": {"ttl_seconds": 4000}}}, "ttl_seconds"),
     "a password in a URL": ({"stores": {"quota": {"url": "valkey://u:secret@h:6379"}}}, "url"),
+    "nothing in place of a section": ({"tls": None}, "tls"),
+    "nothing in place of a value": ({"stores": {"quota": {"url": None}}}, "url"),
     "another way to fail": ({"config": {"quota": {"on_store_failure": "ignore"}}}, "on_store_failure"),
 }
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from scripts.chart.docs import CHART, pages
 from scripts.chart.values import Undescribed, Value, read_values
+from tests.support.chart import GOLDEN, SETS, render, require_helm
+from tests.support.tools import ROOT
 
 # A path of values in a template, from the root or by way of the variables that stand for it.
 _USED = re.compile(r"\$?\.Values\.([A-Za-z0-9_.]+)|\$v(?:alues)?\.([A-Za-z0-9_.]+)")
@@ -35,6 +40,43 @@ def test_every_value_is_used(value: Value) -> None:
     used = _used()
     handed_on = value.path[0] == "config" and "config" in used
     assert handed_on or value.name in used or value.name in _COMPUTED
+
+
+def test_every_value_is_in_a_set() -> None:
+    """Each value is other than its default in some set, so its effect is in a golden render."""
+    sets = [yaml.safe_load((GOLDEN / f"{name}.in.yaml").read_text("utf-8")) for name in SETS]
+    assert not [leaf.name for leaf in _leaves() if all(_at(values, leaf) == leaf.default for values in sets)]
+
+
+def _at(values: Any, leaf: Value) -> Any:
+    for key in leaf.path:
+        if key not in values:
+            return leaf.default
+        values = values[key]
+    return values
+
+
+@pytest.mark.helm
+def test_a_blank_value_is_an_absent_one(tmp_path: Path) -> None:
+    """What has a blank default may be set to null, as generated values do; the schema refuses it of all others."""
+    blank: dict[str, Any] = {}
+    for leaf in _leaves():
+        inner = blank
+        for key in leaf.path[:-1]:
+            inner = inner.setdefault(key, {})
+        if not leaf.default:
+            inner[leaf.path[-1]] = None
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(blank), "utf-8")
+    helm = require_helm("helm4")
+    assert render(helm, file, chart=CHART) == render(helm, "default", chart=CHART)
+
+
+def test_versions_agree() -> None:
+    """The chart installs the image that `make image` builds."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert chart["appVersion"] == project["version"]
 
 
 def test_every_value_that_is_used_exists() -> None:

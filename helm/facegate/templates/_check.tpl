@@ -82,17 +82,18 @@ externalSecrets.secrets: {{ . }} is made twice: rename one
 {{- $v := .Values -}}
 {{- $own := include "facegate.ownLabels" (dict "root" . "component" "gateway") | fromYaml -}}
 {{- $_ := merge $own (dict "facegate-headless" "" "facegate-store" "" $v.networkPolicy.clientLabel "") -}}
-{{- range $place, $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "serviceMonitor.labels" $v.serviceMonitor.labels "prometheusRule.labels" $v.prometheusRule.labels "dashboards.labels" $v.dashboards.labels }}
+{{- $common := default dict $v.commonLabels -}}
+{{- range $place, $labels := dict "commonLabels" $common "podLabels" $v.podLabels "serviceMonitor.labels" $v.serviceMonitor.labels "prometheusRule.labels" $v.prometheusRule.labels "dashboards.labels" $v.dashboards.labels }}
 {{- range $key, $_ := $labels }}
 {{- if hasKey $own $key }}
 {{ $place }}: {{ $key }} is a label of the chart's own: remove it
-{{- else if and (ne $place "commonLabels") (hasKey $v.commonLabels $key) }}
+{{- else if and (ne $place "commonLabels") (hasKey $common $key) }}
 {{ $place }}: {{ $key }} is in commonLabels too: remove one of them
 {{- end }}
 {{- end }}
 {{- end }}
 {{- range $key := list "checksum/settings" "kubectl.kubernetes.io/default-container" }}
-{{- if hasKey $v.podAnnotations $key }}
+{{- if hasKey (default dict $v.podAnnotations) $key }}
 podAnnotations: {{ $key }} is an annotation of the chart's own: remove it
 {{- end }}
 {{- end }}
