@@ -150,6 +150,8 @@ IMAGE ?= localhost/facegate:$(VERSION)
 BASE ?=
 ENGINE ?=
 BUILD_OPTIONS ?=
+# What its `run` needs beside that, for `make image-check`.
+RUN_OPTIONS ?=
 BUILD_IMAGE = engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)" && $$engine build $(BUILD_OPTIONS) \
   $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg VERSION=$(VERSION) \
   --build-arg REVISION="$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
@@ -158,6 +160,13 @@ BUILD_IMAGE = engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)" && $$engin
 image: ## Build the container image (IMAGE=, BASE=, ENGINE=, BUILD_OPTIONS=)
 	@$(BUILD_IMAGE) --tag $(IMAGE) .
 	@echo "$(IMAGE) is built"
+
+.PHONY: image-check
+image-check: ## Run the image as a hardened container, look for secrets in its layers (IMAGE=, ENGINE=, RUN_OPTIONS=)
+	@engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)"; folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT; \
+	ENGINE="$$engine" RUN_OPTIONS='$(RUN_OPTIONS)' scripts/image/try.sh $(IMAGE); \
+	$$engine save --output "$$folder/image.tar" $(IMAGE) >/dev/null; \
+	$(PYTHON) scripts/image/scan.py "$$folder/image.tar"
 
 .PHONY: sbom
 sbom: ## List what is in the image, as CycloneDX, in build/facegate.cdx.json

@@ -3,7 +3,8 @@
     sbom.py ENVIRONMENT STATUS_FOLDER
 
 Python distributions are read from the environment as it was installed, Debian packages from the entries that `root.py`
-kept. The same contents give the same document, byte for byte.
+kept; an interpreter that is of no such package, as in Python's own images, is listed by its version. The same contents
+give the same document, byte for byte.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(environment: Path, status: Path) -> None:
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": {**product, "type": "application"}},
-        "components": [*components.values(), *_debian(status)],
+        "components": [*components.values(), *_debian(status), *_interpreter(environment, status)],
         "dependencies": depends,
     }
     identity = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
@@ -82,6 +83,14 @@ def _debian(status: Path) -> Iterator[Component]:
         name, version, architecture = entry["Package"], entry["Version"], entry["Architecture"]
         purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}?arch={architecture}"
         yield {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
+
+
+def _interpreter(environment: Path, status: Path) -> Iterator[Component]:
+    settings = dict(re.findall(r"^(\S+) *= *(.*)$", (environment / "pyvenv.cfg").read_text("utf-8"), re.MULTILINE))
+    version = settings["version"]
+    if not (status / f"python{version.rpartition('.')[0]}-minimal").exists():
+        purl = f"pkg:generic/python@{version}"
+        yield {"type": "library", "bom-ref": purl, "name": "python", "version": version, "purl": purl}
 
 
 if __name__ == "__main__":

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
+import platform
 import re
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from scripts.image.sbom import main as list_contents
 from scripts.image.scan import findings
 from tests.support.chart import HOW
 from tests.support.tools import ROOT, require_tool
@@ -62,6 +66,27 @@ def test_image_needs_what_the_product_needs() -> None:
         text = (ROOT / f"requirements/{name}.txt").read_text("utf-8")
         for package, version in re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE):
             assert pinned[package] == version
+
+
+def test_contents_name_all_that_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list holds every distribution, every Debian package, and Python itself where no such package is Python."""
+    (tmp_path / "zlib1g").write_text("Package: zlib1g\nVersion: 1:1.2\nArchitecture: amd64\n", "utf-8")
+
+    def listed() -> set[str]:
+        list_contents(Path(sys.prefix), tmp_path)
+        document = json.loads(capsys.readouterr().out)
+        assert document["metadata"]["component"]["name"] == "facegate"
+        return {component["purl"] for component in document["components"]}
+
+    python = f"pkg:generic/python@{platform.python_version()}"
+    assert {
+        python,
+        f"pkg:pypi/grpcio@{importlib.metadata.version('grpcio')}",
+        "pkg:deb/debian/zlib1g@1%3A1.2?arch=amd64",
+    } <= listed()
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-minimal"
+    (tmp_path / package).write_text(f"Package: {package}\nVersion: 1\nArchitecture: amd64\n", "utf-8")
+    assert python not in listed()
 
 
 def _image(folder: Path, *layers: dict[str, bytes], settings: bytes = b"{}") -> Path:

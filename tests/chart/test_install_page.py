@@ -15,8 +15,10 @@ from tests.support.tools import ROOT
 pytestmark = pytest.mark.helm
 
 # The digest is cut short there, so that nobody installs it.
-PAGE = (ROOT / "docs/install.md").read_text("utf-8").replace("9f86d081…", 64 * "0")
-PRODUCTION, *CALLERS = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)]
+PAGE = (ROOT / "docs/install.md").read_text("utf-8").replace("9f86d081…", 32 * "9f")
+PRODUCTION, *CALLERS = [
+    yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+]
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
