@@ -189,6 +189,15 @@ $(CHART_VENV)/.ready: requirements/chart.txt requirements/helm.txt scripts/chart
 chart: $(VENV)/.ready $(CHART_VENV)/.ready ## Check the Helm chart and the Dockerfile (GOLDEN=write keeps new renders)
 	@CHART_TESTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/chart
 
+# The newest that Debian's etcd serves as a store.
+KUBERNETES ?= 1.34.1
+
+.PHONY: chart-api
+chart-api: $(VENV)/.ready $(CHART_VENV)/.ready ## Install the chart at a real Kubernetes API (needs Go and etcd; builds the API once)
+	@command -v etcd >/dev/null || { echo "etcd is not installed. On Debian: apt-get install etcd-server" >&2; exit 1; }
+	@test -x .cache/bin/kube-apiserver || scripts/chart/kube_apiserver.sh $(KUBERNETES) .cache/bin
+	@CHART_API_TESTS=1 $(BIN)/python -m pytest tests/chart/test_chart_api.py
+
 .PHONY: chart-docs
 chart-docs: $(VENV)/.ready ## Write the chart's README and schema alone
 	@$(BIN)/python -m scripts.chart.docs helm/facegate
