@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chart import GOLDEN, MAJORS, SETS, chart_with_examples, render, require_helm
+from tests.support.chart import GOLDEN, MAJORS, SETS, chart_with_examples, parse, render, require_helm
 
 pytestmark = pytest.mark.helm
 
@@ -29,6 +29,16 @@ def test_render_is_as_kept(major: str, name: str, chart: Path) -> None:
     if os.environ.get("GOLDEN") == "write" and major == MAJORS[0]:
         kept.write_text(rendered, "utf-8")
     assert rendered == kept.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_names_are_texts(name: str, chart: Path) -> None:
+    """A release, a namespace or a Secret may be called what YAML takes for a number or for true."""
+    docs = parse(render(require_helm("helm4"), name, chart=chart, release="y", namespace="123"))
+    for doc in docs:
+        metadata = doc["metadata"]
+        named = [metadata["name"], metadata["namespace"], *metadata["labels"].values()]
+        assert [text for text in named if not isinstance(text, str)] == []
 
 
 def test_there_are_enough_sets() -> None:

@@ -165,6 +165,12 @@ def test_is_refused(case: str, major: str, tmp_path: Path) -> None:
     assert said in str(refused.value)
 
 
+def test_a_release_that_no_service_may_be_named_after_is_refused() -> None:
+    """A Service's name begins with a letter; a release's need not."""
+    with pytest.raises(Refused, match=r"fullnameOverride: .* set a name that does"):
+        render(require_helm("helm4"), "default", release="1st")
+
+
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     """One attempt shows all that is wrong."""
     file = tmp_path / "values.yaml"

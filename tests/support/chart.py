@@ -43,10 +43,18 @@ def chart_with_examples(folder: Path) -> Path:
     return copy
 
 
-def render(helm: Path, values: str | Path, *, chart: Path = CHART, kubernetes: str = NEWEST) -> str:
+def render(
+    helm: Path,
+    values: str | Path,
+    *,
+    chart: Path = CHART,
+    kubernetes: str = NEWEST,
+    release: str = "faces",
+    namespace: str = "search",
+) -> str:
     """The manifests for `values`, a set's name or a file. Raises `Refused`."""
     file = values if isinstance(values, Path) else GOLDEN / f"{values}.in.yaml"
-    command = [helm, "template", "faces", chart, "--namespace", "search", "--values", file]
+    command = [helm, "template", release, chart, "--namespace", namespace, "--values", file]
     ran = subprocess.run(
         [*map(str, command), "--kube-version", kubernetes], capture_output=True, text=True, check=False
     )

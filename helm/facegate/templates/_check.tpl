@@ -58,6 +58,9 @@ terminationGracePeriodSeconds: the drain needs {{ $drain }} s: raise it, or lowe
 
 {{- define "facegate.check.objects" -}}
 {{- $v := .Values -}}
+{{- if not (regexMatch "^[a-z]" (include "facegate.fullname" .)) }}
+fullnameOverride: the name of a Service begins with a letter, the release's name does not: set a name that does
+{{- end }}
 {{- if and $v.certificate.enabled (not $v.certificate.issuerRef.name) }}
 certificate.issuerRef.name: is required with certificate.enabled
 {{- end }}

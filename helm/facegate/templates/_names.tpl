@@ -32,8 +32,8 @@
 
 {{/* The labels that selectors use: they never change. Arguments: root, component. */}}
 {{- define "facegate.selector" -}}
-app.kubernetes.io/name: {{ include "facegate.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "facegate.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
