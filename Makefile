@@ -163,7 +163,9 @@ image: ## Build the container image (IMAGE=, BASE=, ENGINE=, BUILD_OPTIONS=)
 
 .PHONY: image-check
 image-check: ## Run the image as a hardened container, look for secrets in its layers (IMAGE=, ENGINE=, RUN_OPTIONS=)
-	@engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)"; folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT; \
+	@engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)"; \
+	case "$$engine" in buildah*) echo "buildah builds images and does not run them: this needs docker or podman" >&2; exit 1;; esac; \
+	folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT; \
 	ENGINE="$$engine" RUN_OPTIONS='$(RUN_OPTIONS)' scripts/image/try.sh $(IMAGE); \
 	$$engine save --output "$$folder/image.tar" $(IMAGE) >/dev/null; \
 	$(PYTHON) scripts/image/scan.py "$$folder/image.tar"

@@ -34,7 +34,7 @@ def test_render_is_as_kept(major: str, name: str, chart: Path) -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_names_are_texts(name: str, chart: Path) -> None:
     """A release, a namespace or a Secret may be called what YAML takes for a number or for true."""
-    docs = parse(render(require_helm("helm4"), name, chart=chart, release="y", namespace="123"))
+    docs = parse(render(require_helm("helm4"), name, chart=chart, release="on", namespace="123"))
     for doc in docs:
         metadata = doc["metadata"]
         named = [metadata["name"], metadata["namespace"], *metadata["labels"].values()]
