@@ -63,11 +63,7 @@ EXPOSE 50051 50052 9464
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["facegate"]
 CMD ["--help"]
-# Last, since they change with every commit and the layers above do not.
-ARG VERSION=0.1.0
-ARG REVISION=unknown
+# `make image` adds the version and the revision: as arguments here, some builders would take them from their cache.
 LABEL org.opencontainers.image.title="FaceGate" \
       org.opencontainers.image.description="A gRPC gateway to a face search service" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.licenses="Apache-2.0"

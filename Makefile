@@ -153,8 +153,8 @@ BUILD_OPTIONS ?=
 # What its `run` needs beside that, for `make image-check`.
 RUN_OPTIONS ?=
 BUILD_IMAGE = engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)" && $$engine build $(BUILD_OPTIONS) \
-  $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg VERSION=$(VERSION) \
-  --build-arg REVISION="$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+  $(if $(BASE),--build-arg BASE=$(BASE)) --label org.opencontainers.image.version=$(VERSION) \
+  --label org.opencontainers.image.revision="$$(git rev-parse HEAD 2>/dev/null || echo unknown)"
 
 .PHONY: image
 image: ## Build the container image (IMAGE=, BASE=, ENGINE=, BUILD_OPTIONS=)
