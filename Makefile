@@ -191,7 +191,7 @@ $(CHART_VENV)/.ready: requirements/chart.txt requirements/helm.txt scripts/chart
 chart: $(VENV)/.ready $(CHART_VENV)/.ready ## Check the Helm chart and the Dockerfile (GOLDEN=write keeps new renders)
 	@CHART_TESTS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/chart
 
-# The newest that Debian's etcd serves as a store.
+# Served with the etcd 3.4 of Debian 12 as its store.
 KUBERNETES ?= 1.34.1
 
 .PHONY: chart-api
