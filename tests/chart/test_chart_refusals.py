@@ -64,6 +64,29 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "two credentials of the test": ({"test": {"audience": "a", "tokenSecret": {"name": "b"}}}, "remove one of them"),
     "a SPIFFE id that nothing shows": ({**PRODUCTION, "tenants": [CERTIFIED]}, "set tls.clientCa.configMapName"),
     "an issuer that is not there": ({**PRODUCTION, "tenants": [ISSUED]}, "add it to config.auth.jwt_issuers"),
+    "a vendor in plaintext": (
+        {**PRODUCTION, "config": {"upstream": {"base_url": "http://a.example"}}},
+        "it begins with https://",
+    ),
+    "a principal of two kinds": (
+        {"tenants": [{"id": "kyc", "principals": [{**TENANT["principals"][0], "spiffe_id": "spiffe://a/b"}]}]},
+        "is not exactly one of",
+    ),
+    "a principal without its subject": (
+        {
+            "config": {"auth": {"jwt_issuers": [ISSUER]}},
+            "tenants": [{"id": "a", "principals": [{"jwt_issuer": ISSUER["issuer"]}]}],
+        },
+        "is not exactly one of",
+    ),
+    "keys from two places": (
+        {"config": {"auth": {"jwt_issuers": [{**ISSUER, **KEYS}]}}, "jwks": {"configMapName": "a"}},
+        "needs exactly one of jwks_url and jwks_file",
+    ),
+    "no match kept longer than a match": (
+        {"config": {"cache": {"ttl_seconds": 30, "no_match_ttl_seconds": 31}}},
+        "no_match_ttl_seconds: is above ttl_seconds",
+    ),
     "credentials of one name": (
         {**PRODUCTION, "credentials": 2 * PRODUCTION["credentials"]},
         "primary is the name of two",

@@ -24,8 +24,13 @@ credentials: are given, but searches go to the sandbox: set sandbox.enabled=fals
 {{- if (default dict $v.config.upstream).base_url }}
 config.upstream.base_url: is given, but searches go to the sandbox: set sandbox.enabled=false
 {{- end }}
-{{- else if not $v.credentials }}
+{{- else }}
+{{- if not $v.credentials }}
 credentials: is empty: name a Secret with the vendor's API id and secret, or set sandbox.enabled=true
+{{- end }}
+{{- if hasPrefix "http://" (default "" (default dict $v.config.upstream).base_url) }}
+config.upstream.base_url: credentials and face images would cross the network in plaintext: it begins with https://
+{{- end }}
 {{- end }}
 {{- range include "facegate.twice" (dict "of" $v.credentials "by" "name") | fromJsonArray }}
 credentials: {{ . }} is the name of two: rename one

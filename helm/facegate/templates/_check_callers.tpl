@@ -35,6 +35,9 @@ tenants: {{ . }} is the id of two: rename one
 tenants: {{ $tenant.id }} has a principal that {{ index $seen $key }} has too: a credential belongs to one tenant, once
 {{- end }}
 {{- $_ := set $seen $key $tenant.id }}
+{{- if or (ne (len (compact (list .token_sha256 .jwt_issuer .spiffe_id))) 1) (ne (empty .jwt_issuer) (empty .jwt_subject)) }}
+tenants: {{ $tenant.id }} has a principal that is not exactly one of token_sha256, jwt_issuer with jwt_subject, or spiffe_id
+{{- end }}
 {{- if and .spiffe_id (not $v.tls.clientCa.configMapName) }}
 tenants: {{ $tenant.id }} has a spiffe_id, but no client certificates are asked for: set tls.clientCa.configMapName
 {{- end }}
@@ -58,6 +61,9 @@ tenants: {{ $tenant.id }} has the sandbox's public token: make one by `facegate 
 config.auth.jwt_issuers: {{ . }} is there twice: remove one
 {{- end }}
 {{- range $issuers }}
+{{- if eq (empty .jwks_url) (empty .jwks_file) }}
+config.auth.jwt_issuers: {{ .issuer }} needs exactly one of jwks_url and jwks_file
+{{- end }}
 {{- if and .jwks_file (not (hasPrefix "/etc/facegate/jwks/" .jwks_file)) }}
 config.auth.jwt_issuers: {{ .jwks_file }} is not in the pod: put the keys into a ConfigMap, name it in jwks.configMapName, and the file /etc/facegate/jwks/KEY
 {{- else if and .jwks_file (not $v.jwks.configMapName) }}

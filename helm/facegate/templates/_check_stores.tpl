@@ -11,6 +11,10 @@ stores.{{ $name }}.passwordSecret: memory has no password: set stores.{{ $name }
 {{- if and (ne (include "facegate.cacheStore" .) "memory://") (not $v.stores.sealingKey.secretName) }}
 stores.sealingKey.secretName: is required when the cache is not in memory: kubectl create secret generic NAME --from-file=key=FILE, where FILE holds 32 random bytes
 {{- end }}
+{{- $cache := default dict $v.config.cache }}
+{{- if gt (float64 (default 0 $cache.no_match_ttl_seconds)) (float64 (default 300 $cache.ttl_seconds)) }}
+config.cache.no_match_ttl_seconds: is above ttl_seconds: lower it
+{{- end }}
 {{- if and $v.stores.ca.configMapName (not (or (hasPrefix "valkeys://" $v.stores.quota.url) (hasPrefix "valkeys://" $v.stores.cache.url))) }}
 stores.ca: no store is reached by TLS: name one as valkeys://…
 {{- end }}
