@@ -12,7 +12,7 @@ from tests.support.chart import MAJORS, Refused, render, require_helm
 
 pytestmark = pytest.mark.helm
 
-TENANT = {"id": "kyc", "principals": [{"token_sha256": "9f" * 32}], "face_sets": {"a": "b"}}
+TENANT: dict[str, Any] = {"id": "kyc", "principals": [{"token_sha256": "9f" * 32}], "face_sets": {"a": "b"}}
 PRODUCTION: dict[str, Any] = {
     "sandbox": {"enabled": False},
     "credentials": [{"name": "primary", "secretName": "vendor"}],
