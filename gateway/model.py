@@ -169,6 +169,11 @@ class UpstreamAnswer(NamedTuple):
     def __repr__(self) -> str:
         return f"UpstreamAnswer({self.outcome}, {self.request_id!r})"
 
+    @property
+    def upstream_status(self) -> str:
+        """The vendor's published status of it, for logs and metrics."""
+        return "QUERY_FAILED" if self.outcome is Outcome.NO_RESULT_REPORTED else "OK"
+
 
 class CacheStatus(Word):
     """How the cache took part in an answer."""

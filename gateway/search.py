@@ -172,6 +172,7 @@ class FaceSearch:
         flight, joined = self._searches.join_or_start(
             cached, key, query.parameters, lambda: self._go_upstream(cached, key, query, admission, looked_seconds)
         )
+        record.shared = joined
         try:
             landed = await wait(flight, remaining)
         except TimeoutError:
@@ -179,6 +180,7 @@ class FaceSearch:
         finally:
             record.spent("upstream", started, self._clock.monotonic())
         record.upstream_attempts = 0 if joined else landed.answer.attempts
+        record.upstream_status = landed.answer.upstream_status
         record.degraded = record.degraded or landed.degraded
         if landed.quota_remaining is not None and not joined:
             left = record.quota_remaining

@@ -76,6 +76,7 @@ class CallMetrics:
     def upstream_ended(self, status: str, seconds: float) -> None:
         """Counts one request to the vendor."""
         self.upstream.record((self._statuses[status],), seconds)
+        self.attempts.add(())
 
     def queued(self, seconds: float) -> None:
         """Counts one wait for the pace or for a connection."""
@@ -98,10 +99,8 @@ class CallMetrics:
             self.decisions.add((tenant, "admitted"))
         if record.degraded:
             self.degraded.add(())
-        if record.cache_status == "coalesced":
+        if record.shared:
             self.coalesced.add(())
-        elif record.upstream_attempts:
-            self.attempts.add((), record.upstream_attempts)
 
     def collect(self) -> list[Collected]:
         """All of it now."""

@@ -47,6 +47,16 @@ UPSTREAM_STATUSES = (
     "RATE_LIMIT_EXCEEDED",
     "NOT_FOUND",
     "INTERNAL_ERROR",
+    # Where an HTTP code says all: a proxy's, or one whose body says nothing.
+    "http_401",
+    "http_403",
+    "http_408",
+    "http_413",
+    "http_429",
+    "http_502",
+    "http_503",
+    "http_504",
+    "http_5xx",
     "timeout",
     "connect_timeout",
     "connect_error",
@@ -55,13 +65,27 @@ UPSTREAM_STATUSES = (
     "protocol_error",
     "redirect",
     "unknown_status",
+    "not_json",
+    "schema_mismatch",
     "compressed_body",
     "oversize_body",
-    "caller_deadline",
     "cancelled",
 )
+# The gateway's access is refused, or it asks somebody who is not the vendor.
+ACCESS_STATUSES = (
+    "UNAUTHORIZED",
+    "KEY_EXPIRED",
+    "NO_PERMISSION",
+    "NOT_FOUND",
+    "http_401",
+    "http_403",
+    "tls_error",
+    "redirect",
+)
 # A single one of these needs somebody to act.
-ALARMING_STATUSES = ("UNAUTHORIZED", "KEY_EXPIRED", "NO_PERMISSION", "OUT_OF_QUOTA", "tls_error", "redirect")
+ALARMING_STATUSES = (*ACCESS_STATUSES, "OUT_OF_QUOTA")
+# The vendor works: it answered, or said that the image or the face set is at fault; or nobody waited for it.
+HEALTHY_STATUSES = ("OK", "INVALID_ARGUMENT", "QUERY_FAILED", "http_413", "cancelled")
 STORES = ("quota", "cache")
 CERTIFICATES = ("server", "client_ca")
 
@@ -113,7 +137,7 @@ DEGRADED_CALLS = Metric(
     "facegate.quota.degraded_calls", Kind.COUNTER, "{call}", "Calls admitted without the quota store.", ()
 )
 COALESCED = Metric(
-    "facegate.cache.followers", Kind.COUNTER, "{call}", "Calls that shared another call's upstream search.", ()
+    "facegate.cache.followers", Kind.COUNTER, "{call}", "Calls that waited for another call's upstream search.", ()
 )
 BULK_ITEMS = Metric(
     "facegate.bulk.items", Kind.COUNTER, "{item}", "Items of bulk streams by how they ended.", (_TENANT, _REASON)
@@ -129,9 +153,7 @@ UPSTREAM_DURATION = Metric(
     (_STATUS,),
     _LATENCY,
 )
-UPSTREAM_ATTEMPTS = Metric(
-    "facegate.upstream.attempts", Kind.COUNTER, "{request}", "Requests that callers' searches made to the vendor.", ()
-)
+UPSTREAM_ATTEMPTS = Metric("facegate.upstream.attempts", Kind.COUNTER, "{request}", "Requests to the vendor.", ())
 UPSTREAM_IN_FLIGHT = Metric("facegate.upstream.in_flight", Kind.GAUGE, "{search}", "Upstream searches in flight.")
 UPSTREAM_WAITING = Metric(
     "facegate.upstream.waiting", Kind.GAUGE, "{search}", "Searches that wait for a connection to the vendor."

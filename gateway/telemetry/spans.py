@@ -96,7 +96,8 @@ class Spans:
             attributes["facegate.upstream.attempts"] = record.upstream_attempts
             if record.upstream_status:
                 attributes["facegate.upstream.status"] = record.upstream_status
-                status = Status(StatusCode.ERROR)
+                if record.code not in ("", "OK"):
+                    status = Status(StatusCode.ERROR)
         return self._span(step, context, parent, attributes, SpanKind.INTERNAL, status, start, end)
 
     def _span(

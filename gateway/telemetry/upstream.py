@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from gateway.clock import Clock
-from gateway.errors import UpstreamFailure
+from gateway.errors import GatewayOverloaded
 from gateway.model import UpstreamAnswer, UpstreamQuery
 from gateway.telemetry.call_metrics import CallMetrics
+from gateway.telemetry.instruments import OTHER
 
 
 class MeasuredUpstream:
@@ -29,13 +30,15 @@ class MeasuredUpstream:
         status = "cancelled"
         try:
             answer = await self._search(query)
-            status = "OK"
+            status = answer.upstream_status
             return answer
-        except UpstreamFailure as failure:
-            status = failure.upstream_status
+        except GatewayOverloaded:
+            # No connection came free: the vendor was not asked.
+            status = ""
             raise
-        except Exception:
-            status = "other"
+        except Exception as failure:
+            status = getattr(failure, "upstream_status", OTHER)
             raise
         finally:
-            self._metrics.upstream_ended(status, self._clock.monotonic() - started)
+            if status:
+                self._metrics.upstream_ended(status, self._clock.monotonic() - started)

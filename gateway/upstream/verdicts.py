@@ -58,7 +58,7 @@ def by_code(code: int, retry_after: float | None) -> GatewayError | None:
     if 300 <= code <= 399:
         return UpstreamBadResponse("redirect")
     if code == 413:
-        return _image_rejected("is too large for the face search service")
+        return _image_rejected("http_413", "is too large for the face search service")
     if code not in _BY_CODE:
         return None
     kind, status = _BY_CODE[code]
@@ -68,7 +68,7 @@ def by_code(code: int, retry_after: float | None) -> GatewayError | None:
 def by_status(status: str, code: int, retry_after: float | None, now: float) -> GatewayError:
     """The verdict of a body's `status` other than OK. `now` is wall-clock time (seconds since 1970)."""
     if status == "INVALID_ARGUMENT":
-        return _image_rejected("the face search service cannot search this image")
+        return _image_rejected(status, "the face search service cannot search this image")
     kind = _BY_STATUS.get(status)
     if kind is None:
         return by_code_alone(code, "unknown_status") if code in (401, 403) else UpstreamBadResponse("unknown_status")
@@ -99,5 +99,5 @@ def _failure(kind: type[UpstreamFailure], status: str, retry_after: float | None
     return kind(status, retry_after_seconds=retry_after)
 
 
-def _image_rejected(description: str) -> GatewayError:
-    return ImageRejected((FieldViolation("image", description),))
+def _image_rejected(status: str, description: str) -> GatewayError:
+    return ImageRejected((FieldViolation("image", description),), upstream_status=status)

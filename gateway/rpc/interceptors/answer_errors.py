@@ -67,7 +67,8 @@ def _note(error: GatewayError, code: StatusCode, call: Call) -> None:
     record.code = code.name
     record.upstream_status = getattr(error, "upstream_status", record.upstream_status)
     record.quota_limit = getattr(error, "limit_id", record.quota_limit)
-    record.upstream_attempts = getattr(error, "attempts", record.upstream_attempts)
+    # A search that several calls share was one request, which is told of in the line of the call that began it.
+    record.upstream_attempts = 0 if record.shared else getattr(error, "attempts", record.upstream_attempts)
 
 
 def _frames(error: BaseException) -> list[str]:

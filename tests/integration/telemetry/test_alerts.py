@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.telemetry.catalogue import CATALOGUE
+from gateway.telemetry.catalogue import ACCESS_STATUSES, CATALOGUE, HEALTHY_STATUSES
 from gateway.telemetry.instruments import Kind
 from tests.support.tools import ROOT
 
@@ -103,6 +103,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'facegate_files_rejected{files="configuration",file="facegate.yaml"}': "1x60"},
         {'facegate_files_rejected{files="configuration",file="facegate.yaml"}': "0x10 1 1 0x50"},
     ),
+    # promtool's clock begins at 1970.
+    "FaceGateCertificateEnds": (
+        {'facegate_certificate_expiry_timestamp_seconds{certificate="server"}': "80000x60"},
+        {'facegate_certificate_expiry_timestamp_seconds{certificate="server"}': "180000x60"},
+    ),
     "FaceGateCacheTampered": (
         {"facegate_cache_values_refused_total": "0x25 1x35"},
         {"facegate_cache_values_refused_total": "1x60"},
@@ -147,6 +152,12 @@ def test_each_alert_fires_on_its_fault_alone(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
     done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_know_every_status_that_they_are_about() -> None:
+    """Lists of statuses in expressions are the catalogue's."""
+    assert f'status=~"{"|".join(ACCESS_STATUSES)}"' in ALERTS["FaceGateUpstreamAccessRefused"]["expr"]
+    assert f'status!~"{"|".join(HEALTHY_STATUSES)}"' in ALERTS["FaceGateUpstreamFailing"]["expr"]
 
 
 def test_every_alert_has_a_case_and_a_runbook() -> None:

@@ -15,6 +15,7 @@ from facegate.search.v1 import face_search_service_pb2 as pb
 from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStub
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from gateway.cache.sharing import SharedSearches
 from gateway.errors import UpstreamTimeout
 from tests.support.conditions import eventually
 from tests.support.gateway import config_of, refusal, running
@@ -117,6 +118,10 @@ async def test_a_miss_is_joined_to_its_callers_trace_with_a_child_a_step(scene: 
     line = await scene.line(trace)
     assert (line["code"], line["cache"], line["matches"], line["sampled"]) == ("OK", "miss", 1, True)
     assert {"quota_ms", "cache_ms", "upstream_ms", "total_ms"} <= line.keys()
+    assert (line["upstream_attempts"], line["upstream_status"]) == (1, "OK")
+    told = attributes(spans["upstream"])
+    assert (told["facegate.upstream.attempts"], told["facegate.upstream.status"]) == (1, "OK")
+    assert spans["upstream"].status.code == Status.STATUS_CODE_UNSET
     labels = f'rpc_method="{METHOD}",rpc_response_status_code="OK",cache="miss"'
     assert f"rpc_server_call_duration_seconds_count{{{labels}}} 1\n" in await scene.metrics()
     await eventually(lambda: "rpc.server.call.duration" in scene.collector.metrics, "the metrics over OTLP")
@@ -137,21 +142,49 @@ async def test_a_hit_has_no_upstream_span(scene: Scene) -> None:
     assert (await scene.line(trace))["cache"] == "hit"
 
 
-async def test_a_coalesced_call_says_so(scene: Scene) -> None:
-    """The follower waited for the leader's search; only the leader made an attempt."""
+async def two_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Two identical searches that share one upstream search: the line and the spans of each."""
+    joined: list[bool] = []
+    join_or_start: Any = SharedSearches.join_or_start
+
+    def noticed(*given: Any) -> Any:
+        found = join_or_start(*given)
+        joined.append(found[1])
+        return found
+
+    monkeypatch.setattr(SharedSearches, "join_or_start", noticed)
     scene.upstream.hold.clear()
     calls = [scene.search() for _ in range(2)]
     waiting = [asyncio.ensure_future(call) for call, _, _ in calls]
-    await eventually(lambda: scene.upstream.in_flight == 1, "the leader's search")
-    await asyncio.sleep(0.05)  # the follower joins; were it late it would be a hit, and the test would fail
+    await eventually(lambda: joined == [False, True], "a leader and a follower")
     scene.upstream.hold.set()
-    await asyncio.gather(*waiting)
-    lines = [await scene.line(trace) for _, trace, _ in calls]
-    assert sorted(line["cache"] for line in lines) == ["coalesced", "miss"]
-    assert sorted(line["upstream_attempts"] for line in lines) == [0, 1]
-    for _, trace, _ in calls:
-        await scene.trace(trace, 4)
-    assert "facegate_cache_followers_total 1\n" in await scene.metrics()
+    await asyncio.wait(waiting)
+    for one in waiting:
+        one.exception()
+    return [(await scene.line(trace), await scene.trace(trace, 4)) for _, trace, _ in calls]
+
+
+async def test_a_coalesced_call_says_so(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The follower waited for the leader's search; only the leader made an attempt."""
+    told = await two_at_once(scene, monkeypatch)
+    assert sorted(line["cache"] for line, _ in told) == ["coalesced", "miss"]
+    assert sorted(line["upstream_attempts"] for line, _ in told) == [0, 1]
+    assert {line["upstream_status"] for line, _ in told} == {"OK"}
+    page = await scene.metrics()
+    assert "facegate_cache_followers_total 1\n" in page
+    assert "facegate_upstream_attempts_total 1\n" in page
+
+
+async def test_a_follower_of_a_search_that_fails_made_no_attempt(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request failed, and two calls with it."""
+    scene.upstream.answer = UpstreamTimeout("timeout")
+    told = await two_at_once(scene, monkeypatch)
+    assert sorted(line["upstream_attempts"] for line, _ in told) == [0, 1]
+    assert {line["upstream_status"] for line, _ in told} == {"timeout"}
+    assert all(spans["upstream"].status.code == Status.STATUS_CODE_ERROR for _, spans in told)
+    page = await scene.metrics()
+    assert "facegate_cache_followers_total 1\n" in page
+    assert "facegate_upstream_attempts_total 1\n" in page
 
 
 async def test_a_fault_is_an_error_of_the_span_and_a_refusal_is_not(scene: Scene) -> None:
