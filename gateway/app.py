@@ -161,7 +161,7 @@ async def open_gateway(
 
         def readiness() -> Readiness:
             stores = [f"{name} store: out" for name, serves in stores_serving().items() if not serves]
-            return Readiness(health.ready, (*watcher.problems(), *auth.problems(), *stores))
+            return Readiness(health.ready, (*watcher.problems(), *auth.problems(), *stores, *telemetry.problems()))
 
         telemetry.observe(
             Observed(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from threading import Thread
 from typing import Any
 
@@ -23,6 +22,7 @@ from opentelemetry.trace import SpanKind
 
 from gateway.clock import Clock
 from gateway.telemetry import catalogue
+from gateway.telemetry.delivery import Delivery
 from gateway.telemetry.instruments import Collected, Counter
 from gateway.telemetry.otlp_metrics import metrics_data
 from gateway.telemetry.record import CallRecord
@@ -45,7 +45,7 @@ class SpanExport:
 
     def __init__(self, endpoint: str | None, resource: Resource, clock: Clock, environ: Mapping[str, str]) -> None:
         self.dropped = Counter(catalogue.SPANS_DROPPED)
-        self.failed = 0
+        self.delivery = Delivery("traces")
         self._spans = Spans(resource)
         self._clock = clock
         self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint), self)
@@ -86,11 +86,8 @@ class _Counting(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self._export.taken += len(spans)
-        result = SpanExportResult.FAILURE
-        with suppress(Exception):
-            result = self._exporter.export(spans)
-        self._export.failed += result is not SpanExportResult.SUCCESS
-        return result
+        taken = self._export.delivery.send(lambda: self._exporter.export(spans) is SpanExportResult.SUCCESS)
+        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
         if not self._closed:
@@ -99,7 +96,7 @@ class _Counting(SpanExporter):
 
 
 class MetricExport:
-    """Sends everything that `collect` gives, every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds."""
+    """Sends everything that `collect` gives, at once and then every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds."""
 
     def __init__(
         self,
@@ -109,7 +106,7 @@ class MetricExport:
         environ: Mapping[str, str],
         collect: Callable[[], list[Collected]],
     ) -> None:
-        self.failed = 0
+        self.delivery = Delivery("metrics")
         self._exporter = OTLPMetricExporter(endpoint=endpoint)
         self._resource = resource
         self._clock = clock
@@ -119,23 +116,23 @@ class MetricExport:
         self._sending: Thread | None = None
 
     async def run(self) -> None:
-        """Sends until it is cancelled. While one export is under way the next is left out."""
+        """Sends until it is cancelled. While one export is under way the next is left out.
+
+        The first shows whether there is a collector: without it a start would say nothing for a minute.
+        """
         while True:
-            await asyncio.sleep(self._interval_seconds)
             if self._sending is not None and self._sending.is_alive():
-                self.failed += 1
+                self.delivery.failed += 1
             else:
                 self._send()
+            await asyncio.sleep(self._interval_seconds)
 
     def _send(self) -> None:
         # Read on the event loop, where the state belongs; encoded and sent off it.
         data = metrics_data(self._collect(), self._resource, self._started_ns, self._now_ns())
 
         def send() -> None:
-            result = MetricExportResult.FAILURE
-            with suppress(Exception):
-                result = self._exporter.export(data)
-            self.failed += result is not MetricExportResult.SUCCESS
+            self.delivery.send(lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
 
         self._sending = Thread(target=send, name="otlp-metrics", daemon=True)
         self._sending.start()

@@ -14,6 +14,7 @@ from gateway.config.telemetry import TelemetryConfig
 from gateway.telemetry import catalogue
 from gateway.telemetry.call_metrics import CallMetrics
 from gateway.telemetry.calls import CallLog, Calls
+from gateway.telemetry.delivery import Delivery
 from gateway.telemetry.history import History
 from gateway.telemetry.instruments import Collected, Counter
 from gateway.telemetry.lag import lag_histogram, watch_lag
@@ -60,14 +61,16 @@ class Telemetry:
         ]
 
     def _export_state(self) -> list[Collected]:
-        failed: list[tuple[tuple[str, ...], float]] = []
-        found: list[Collected] = []
-        if self.spans is not None:
-            failed.append((("traces",), self.spans.failed))
-            found.append(self.spans.dropped.collect())
-        if self.exports is not None:
-            failed.append((("metrics",), self.exports.failed))
-        return [*found, Collected(catalogue.EXPORTS_FAILED, tuple(failed))] if failed else found
+        failed = tuple(((one.signal,), float(one.failed)) for one in self._deliveries())
+        found = [] if self.spans is None else [self.spans.dropped.collect()]
+        return [*found, Collected(catalogue.EXPORTS_FAILED, failed)] if failed else found
+
+    def _deliveries(self) -> list[Delivery]:
+        return [export.delivery for export in (self.spans, self.exports) if export is not None]
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the collector, for `/readyz`; calls do not depend on it."""
+        return tuple(f"collector: does not take {one.signal}" for one in self._deliveries() if one.stuck)
 
     def exposition(self) -> str:
         """The page of `/metrics`. Run it on the event loop."""

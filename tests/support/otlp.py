@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 @dataclass
 class Collector:
-    """What arrived, as protobuf messages."""
+    """What arrived, as protobuf messages; with `refuses` it takes no more, with `delay_seconds` not at once."""
 
     address: str = ""
+    refuses: bool = False
+    delay_seconds: float = 0
     trace_exports: list[Any] = field(default_factory=list)
     metric_exports: list[Any] = field(default_factory=list)
 
@@ -61,14 +64,21 @@ async def collecting() -> AsyncIterator[Collector]:
     """A listening collector."""
     collector = Collector()
 
+    async def take(request: Any, context: Any, exports: list[Any]) -> None:
+        if collector.refuses:
+            # A status for which the exporters do not try again.
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED)
+        await asyncio.sleep(collector.delay_seconds)
+        exports.append(request)
+
     class Traces(trace_service_pb2_grpc.TraceServiceServicer):
         async def Export(self, request: Any, context: Any) -> Any:
-            collector.trace_exports.append(request)
+            await take(request, context, collector.trace_exports)
             return trace_service_pb2.ExportTraceServiceResponse()
 
     class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
         async def Export(self, request: Any, context: Any) -> Any:
-            collector.metric_exports.append(request)
+            await take(request, context, collector.metric_exports)
             return metrics_service_pb2.ExportMetricsServiceResponse()
 
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))

@@ -10,14 +10,19 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway.clock import SystemClock
 from gateway.config.telemetry import TelemetryConfig
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.setup import Telemetry, open_telemetry
+from tests.support.gateway import config_of, running
 from tests.support.logs import caught_logs
+from tests.support.otlp import collecting
 from tests.support.tools import ROOT
+from tests.support.upstream import FakeUpstream
+from tests.support.valkey import free_port
 
 METHOD = "/facegate.search.v1.FaceSearchService/SearchFace"
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -54,17 +59,57 @@ def end_call(telemetry: Telemetry, traceparent: str = SAMPLED) -> None:
     telemetry.calls.ended(record, traceparent)
 
 
-@pytest.mark.parametrize("fault", ["down", "silent"])
+@pytest.mark.parametrize("fault", ["down", "silent", "slow"])
 async def test_the_end_takes_less_than_two_seconds(fault: str, tmp_path: Path) -> None:
-    """With spans and metrics that nobody takes."""
+    """With spans and metrics that nobody takes, or not in time."""
     with caught_logs(tmp_path):
-        async with silent() as address:
-            endpoint = address if fault == "silent" else "http://127.0.0.1:9"
+        async with silent() as address, collecting() as collector:
+            collector.delay_seconds = 30
+            endpoint = {"silent": address, "slow": collector.endpoint}.get(fault, f"http://127.0.0.1:{free_port()}")
             async with opened(endpoint) as telemetry:
                 for _ in range(100):
                     end_call(telemetry)
                 started = time.perf_counter()
             assert time.perf_counter() - started < 2.0
+
+
+@pytest.mark.parametrize("fault", ["down", "silent"])
+async def test_readyz_names_a_collector_that_takes_nothing(fault: str, tmp_path: Path) -> None:
+    """Within seconds of the start, and calls are taken all the same."""
+    with caught_logs(tmp_path):
+        async with silent() as address:
+            endpoint = address if fault == "silent" else f"http://127.0.0.1:{free_port()}"
+            async with running(config_of(telemetry={"otlp_endpoint": endpoint}), upstream=FakeUpstream()) as gateway:
+                url = f"http://{gateway.ops_address}/readyz"
+                await until_shown(url, "ready\nproblem: collector: does not take metrics\n")
+
+
+async def test_a_collector_that_comes_back_is_a_problem_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown is the last attempt, not the worst."""
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "100")
+    with caught_logs(tmp_path):
+        async with collecting() as collector:
+            config = config_of(telemetry={"otlp_endpoint": collector.endpoint})
+            async with running(config, upstream=FakeUpstream()) as gateway:
+                url = f"http://{gateway.ops_address}/readyz"
+                collector.refuses = True
+                await until_shown(url, "ready\nproblem: collector: does not take metrics\n")
+                collector.refuses = False
+                await until_shown(url, "ready\n")
+
+
+async def until_shown(url: str, text: str) -> None:
+    """Looks at a page until it is this."""
+    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+        while True:
+            async with session.get(url) as answer:
+                shown = await answer.text()
+                assert answer.status == 200
+            if shown == text:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def test_the_process_ends_too(tmp_path: Path) -> None:
