@@ -40,7 +40,7 @@ from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.setup import Telemetry, open_telemetry
 from gateway.telemetry.upstream import MeasuredUpstream
-from gateway.upstream.build import UpstreamUnusable, open_client
+from gateway.upstream.build import UpstreamUnusable, files_of, open_client
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.port import Upstream
 from gateway.watcher import FileRejected, FileWatcher
@@ -159,6 +159,10 @@ async def open_gateway(
         def stores_serving() -> dict[str, bool]:
             return {"quota": not quota.gate.degraded, "cache": cache.available()}
 
+        def credentials_in_force() -> dict[str, bool]:
+            rejected = {state.name for state in watcher.states() if state.problem is not None}
+            return {one.name: files_of(one.name) not in rejected for one in config.upstream.credentials[:1]}
+
         def readiness() -> Readiness:
             stores = [f"{name} store: out" for name, serves in stores_serving().items() if not serves]
             return Readiness(health.ready, (*watcher.problems(), *auth.problems(), *stores, *telemetry.problems()))
@@ -174,6 +178,7 @@ async def open_gateway(
                 cache_entries=lambda: cache.held().records,
                 cache_faults=lambda: cache.held().refused,
                 stores=stores_serving,
+                credentials=credentials_in_force,
                 certificates=(lambda: tls.expiries) if tls is not None else None,
                 files=lambda: [
                     FileState(

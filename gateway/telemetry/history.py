@@ -22,7 +22,10 @@ _FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One step: calls that ended in it, by kind, and their latency in milliseconds (None without calls)."""
+    """One step: calls that ended in it, by kind, and their latency in milliseconds (None without calls).
+
+    `asked` counts requests to the vendor, `unanswered` those that it failed, `denied` those of them that it would not let in.
+    """
 
     seconds: float
     calls: int
@@ -30,6 +33,9 @@ class Moment:
     failed: int
     hits: int
     searched: int
+    asked: int
+    unanswered: int
+    denied: int
     p50_ms: float | None
     p99_ms: float | None
 
@@ -41,6 +47,9 @@ class _Totals:
     failed: float
     hits: float
     searched: float
+    asked: float
+    unanswered: float
+    denied: float
     buckets: list[float]
 
 
@@ -70,6 +79,9 @@ class History:
                 int(totals.failed - before.failed),
                 int(totals.hits - before.hits),
                 int(totals.searched - before.searched),
+                int(totals.asked - before.asked),
+                int(totals.unanswered - before.unanswered),
+                int(totals.denied - before.denied),
                 quantile_ms(buckets, 0.5),
                 quantile_ms(buckets, 0.99),
             )
@@ -77,7 +89,7 @@ class History:
         self._at, self._before = now, totals
 
     def _totals(self) -> _Totals:
-        totals = _Totals(0, 0, 0, 0, 0, [0.0] * (len(catalogue.RPC_DURATION.bounds) + 1))
+        totals = _Totals(0, 0, 0, 0, 0, 0, 0, 0, [0.0] * (len(catalogue.RPC_DURATION.bounds) + 1))
         for labels, series in self._metrics.duration.series.items():
             counts = series[:-1]
             count = sum(counts)
@@ -88,6 +100,11 @@ class History:
                 totals.searched += count
                 totals.hits += count if labels[_CACHE] in {"hit", "coalesced"} else 0
             totals.buckets = [one + other for one, other in zip(totals.buckets, counts, strict=True)]
+        for (status,), series in self._metrics.upstream.series.items():
+            count = sum(series[:-1])
+            totals.asked += count
+            totals.unanswered += count if status not in catalogue.HEALTHY_STATUSES else 0
+            totals.denied += count if status in catalogue.ACCESS_STATUSES else 0
         return totals
 
 

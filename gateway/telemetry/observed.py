@@ -31,7 +31,8 @@ class FileState(NamedTuple):
 class Observed:
     """What may be asked of the other parts.
 
-    `stores` maps `quota` and `cache` to whether the store answers; `cache_faults` counts stored values that were refused;
+    `stores` maps `quota` and `cache` to whether the store answers; `credentials` maps each pair of the vendor's, by its
+    alias, to whether what is on disk is in force; `cache_faults` counts stored values that were refused;
     `certificates` maps `catalogue.CERTIFICATES` to when they end, in seconds since 1970.
     """
 
@@ -44,6 +45,7 @@ class Observed:
     cache_entries: Callable[[], int] | None = None
     cache_faults: Callable[[], int] | None = None
     stores: Callable[[], Mapping[str, bool]] | None = None
+    credentials: Callable[[], Mapping[str, bool]] | None = None
     files: Callable[[], Sequence[FileState]] | None = None
     certificates: Callable[[], Mapping[str, float]] | None = None
 

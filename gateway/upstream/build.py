@@ -48,6 +48,11 @@ async def open_client(
         yield opened
 
 
+def files_of(credential: str) -> str:
+    """What the watcher calls the files of a pair."""
+    return f"upstream credential {credential}"
+
+
 def _credentials(config: CredentialConfig, watcher: FileWatcher) -> CredentialSource:
     origin = CredentialOrigin(
         config.name, config.api_id_file, config.api_secret_file, config.api_id_env, config.api_secret_env
@@ -61,7 +66,7 @@ def _credentials(config: CredentialConfig, watcher: FileWatcher) -> CredentialSo
             raise FileRejected(error.file or files[0], f"is not usable: {error}") from None
 
     if files:
-        watcher.watch(files, reload, f"upstream credential {config.name}")
+        watcher.watch(files, reload, files_of(config.name))
     try:
         credentials = CredentialSource.open(origin, os.environ)
     except CredentialError as error:

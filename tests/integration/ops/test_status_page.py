@@ -49,13 +49,15 @@ async def limits(tenant: Tenant) -> QuotaStatus:
     )
 
 
-def a_telemetry(clock: ManualClock) -> Telemetry:
+def a_telemetry(clock: ManualClock, denied: int = 0) -> Telemetry:
     """Ten minutes of traffic."""
     telemetry = Telemetry([], [tenant.id for tenant in TENANTS], clock)
     telemetry.observe(
         Observed(
             stores=lambda: {"quota": True, "cache": False},
+            credentials=lambda: {"primary": True},
             calls_in_flight=lambda: 17,
+            upstream_in_flight=lambda: 9,
             cache_bytes=lambda: 31_000_000,
             cache_entries=lambda: 4_211,
         )
@@ -66,7 +68,17 @@ def a_telemetry(clock: ManualClock) -> Telemetry:
         failed = calls // 5 if 80 < step < 95 else 0
         telemetry.history.moments.append(
             Moment(
-                5.0, calls, refused, failed, calls // 2, calls - refused, 2.1 + step / 60, 40 + 30 * math.cos(step / 5)
+                5.0,
+                calls,
+                refused,
+                failed,
+                hits=calls // 2,
+                searched=calls - refused,
+                asked=calls // 2,
+                unanswered=calls // 50,
+                denied=denied,
+                p50_ms=2.1 + step / 60,
+                p99_ms=40 + 30 * math.cos(step / 5),
             )
         )
     return telemetry
@@ -74,11 +86,14 @@ def a_telemetry(clock: ManualClock) -> Telemetry:
 
 @asynccontextmanager
 async def listening(
-    *, problems: Sequence[str] = ("configuration: tenants.yaml is empty",), tenants: Sequence[Tenant] = TENANTS
+    *,
+    problems: Sequence[str] = ("configuration: tenants.yaml is empty",),
+    tenants: Sequence[Tenant] = TENANTS,
+    denied: int = 0,
 ) -> AsyncIterator[str]:
     """A listener with figures to show."""
     clock = ManualClock()
-    telemetry = a_telemetry(clock)
+    telemetry = a_telemetry(clock, denied)
     report = StatusReport(telemetry, lambda: tenants, limits, clock)
     readiness = Readiness(True, tuple(problems))
     serving = serve_ops("127.0.0.1:0", lambda: readiness, metrics=telemetry.exposition, status=report)
@@ -118,7 +133,9 @@ async def test_the_data_is_what_may_be_shown() -> None:
         "version",
         "time",
         "stores",
+        "credentials",
         "calls_in_flight",
+        "upstream_in_flight",
         "cache_bytes",
         "cache_entries",
         "moments",
@@ -172,14 +189,23 @@ async def test_a_browser_shows_the_figures() -> None:
         document, complaints = await browse(url, "--dump-dom")
     assert "CONSOLE" not in complaints
     body = document[document.index("<body>") : document.index("<script>")]
-    for shown in ("ready", "out", "configuration: tenants.yaml is empty", "10,000", "store out"):
+    for shown in ("ready", "out", "configuration: tenants.yaml is empty", "10,000", "store out", "in force"):
         assert shown in body, shown
+    assert re.search(r"<span>Vendor</span><span class=\"warn\">fails [\d.]+ % of requests</span>", body)
     assert body.count("<rect") > 100
     assert len(re.findall(r"<polyline[^>]*points=\"[\d.]+,", body)) == 3
     assert re.search(r'<div class="bad-bar" style="width: 100%;">', body)
     assert '<div class="warn-bar"' in body
     assert "NaN" not in body
     assert "undefined" not in body
+
+
+@needs_browser
+async def test_a_browser_shows_a_credential_that_the_vendor_refuses() -> None:
+    """By its alias, in the colour of what needs somebody."""
+    async with listening(denied=1) as url:
+        document, _ = await browse(url, "--dump-dom")
+    assert '<span>Credential primary</span><span class="bad">refused by the vendor</span>' in document
 
 
 @needs_browser
@@ -202,7 +228,10 @@ async def test_it_is_readable_on_a_phone_and_in_the_dark(width: int, dark: bool,
         document, _ = await browse(url, "--dump-dom", f"--window-size={width},1900")
     assert "loading" not in document[document.index("<body>") : document.index("<script>")]
     with Image.open(file) as picture:
-        corner = picture.convert("RGB").getpixel((2, 2))
+        shown = picture.convert("RGB")
+    corner = shown.getpixel((2, 2))
     assert isinstance(corner, tuple)
+    # The margin on the right is there all the way down: nothing reaches beyond it.
+    assert {shown.getpixel((shown.width - 3, y)) for y in range(shown.height)} == {corner}
     assert (max(corner) < 60) is dark
     assert (min(corner) > 200) is not dark

@@ -169,12 +169,15 @@ def test_history_is_differences() -> None:
     ended(metrics, cache_status="miss", seconds=0.02)
     ended(metrics, code="RESOURCE_EXHAUSTED", seconds=0.0001)
     ended(metrics, code="UNAVAILABLE", seconds=0.02)
+    for status in ("OK", "OK", "INVALID_ARGUMENT", "timeout", "KEY_EXPIRED"):
+        metrics.upstream_ended(status, 0.1)
     clock.advance(STEP_SECONDS)
     history.tick()
     clock.advance(STEP_SECONDS)
     history.tick()
     first, second = history.moments
     assert (first.calls, first.refused, first.failed, first.hits, first.searched) == (4, 1, 1, 1, 2)
+    assert (first.asked, first.unanswered, first.denied) == (5, 2, 1)
     assert first.p50_ms is not None
     assert 10 < first.p50_ms < 25
     assert (second.calls, second.p50_ms) == (0, None)
