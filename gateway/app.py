@@ -116,8 +116,9 @@ async def open_gateway(
             watcher.watch([config_file], reload, "configuration", loaded=False)
         client = upstream or await _open_upstream(config, clock, watcher, telemetry, stack)
         try:
-            quota = await _open_quota(config, clock, watcher, stack)
-            cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher))
+            quota = await _open_quota(config, clock, watcher, telemetry, stack)
+            asked = telemetry.metrics.store_asked("cache")
+            cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher, asked=asked))
         except ConfigError as error:
             raise StartError(str(error)) from None
         upstream = MeasuredUpstream(client.search, telemetry.metrics, clock)
@@ -203,7 +204,9 @@ async def open_gateway(
         yield Gateway(config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address)
 
 
-async def _open_quota(config: Config, clock: Clock, watcher: FileWatcher, stack: AsyncExitStack) -> Quota:
+async def _open_quota(
+    config: Config, clock: Clock, watcher: FileWatcher, telemetry: Telemetry, stack: AsyncExitStack
+) -> Quota:
     access = quota_access(config.stores)
     if access.password.file is not None:
         reload = partial(asyncio.to_thread, access.password.reload)
@@ -220,6 +223,7 @@ async def _open_quota(config: Config, clock: Clock, watcher: FileWatcher, stack:
         username=access.username,
         password=access.password,
         tls=tls,
+        asked=telemetry.metrics.store_asked("quota"),
     )
     await quota.start()
     stack.push_async_callback(quota.aclose)

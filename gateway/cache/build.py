@@ -6,7 +6,7 @@ The one place of the package that knows the configuration.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,13 @@ _SWEEP_RECORDS = 1000
 
 
 @asynccontextmanager
-async def open_cache(config: Config, *, clock: Clock, watcher: FileWatcher) -> AsyncIterator[ResultCache]:
-    """The cache that the settings describe. A store that is out does not stop it. Raises `ConfigError`."""
+async def open_cache(
+    config: Config, *, clock: Clock, watcher: FileWatcher, asked: Callable[[float], None]
+) -> AsyncIterator[ResultCache]:
+    """The cache that the settings describe. A store that is out does not stop it. Raises `ConfigError`.
+
+    `asked` is told how many seconds each question to a shared store took.
+    """
     async with AsyncExitStack() as stack:
         ring = _ring(config.stores.key_file, watcher)
         access = cache_access(config.stores)
@@ -43,7 +48,7 @@ async def open_cache(config: Config, *, clock: Clock, watcher: FileWatcher) -> A
             if access.password.file is not None:
                 reload = partial(asyncio.to_thread, access.password.reload)
                 watcher.watch([access.password.file], reload, "cache store password")
-            store = await _open_valkey(access, records, clock, stack)
+            store = await _open_valkey(access, records, clock, asked, stack)
         sweeping = asyncio.create_task(_sweep(records))
         stack.push_async_callback(_end, sweeping)
         policy = CachePolicy(
@@ -52,14 +57,16 @@ async def open_cache(config: Config, *, clock: Clock, watcher: FileWatcher) -> A
         yield ResultCache(store, ring, clock, policy, base_url=config.upstream.base_url)
 
 
-async def _open_valkey(access: StoreAccess, front: Records, clock: Clock, stack: AsyncExitStack) -> ValkeyCacheStore:
+async def _open_valkey(
+    access: StoreAccess, front: Records, clock: Clock, asked: Callable[[float], None], stack: AsyncExitStack
+) -> ValkeyCacheStore:
     # The client's library takes a tenth of a second to import, which a gateway without it saves at its start.
     from gateway.cache.shared import ValkeyCacheStore
     from gateway.cache.valkey import connect
 
     client = connect(access.url, username=access.username, password=access.password, ca_file=access.ca_file)
     stack.push_async_callback(client.aclose)
-    store = ValkeyCacheStore(client, clock, front)
+    store = ValkeyCacheStore(client, clock, front, asked=asked)
     await store.start()
     stack.push_async_callback(store.aclose)
     return store

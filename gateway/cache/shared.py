@@ -21,7 +21,7 @@ from gateway.cache.key import CacheKey
 from gateway.cache.memory import Records
 from gateway.cache.sealing import CLOCK_SKEW_SECONDS, NONCE_BYTES, SealBroken, SealFault, seal, unseal
 from gateway.cache.store import Held, StoreOut
-from gateway.cache.valkey import BUDGET_SECONDS, ForeignValue, Link, Refused, Script, StoreClient
+from gateway.cache.valkey import BUDGET_SECONDS, ForeignValue, Link, Refused, Script, StoreClient, nobody
 from gateway.clock import Clock
 
 VIEW_SECONDS = 2.0
@@ -52,10 +52,12 @@ class ValkeyCacheStore:
         *,
         prefix: str = "facegate:cache:1:",
         budget_seconds: float = BUDGET_SECONDS,
+        asked: Callable[[float], None] = nobody,
     ) -> None:
         """`client` as made by `valkey.connect`; `front` is the tier in front, with a bound of its own.
 
-        `prefix` begins every address; `budget_seconds` is what a call may wait for the store, in all.
+        `prefix` begins every address; `budget_seconds` is what a call may wait for the store, in all. `asked` is told
+        how many seconds each question took.
         """
         self.epochs = EpochView()
         self.health = Health(clock)
@@ -69,7 +71,7 @@ class ValkeyCacheStore:
         self._lock = asyncio.Lock()
         self._probe_now = asyncio.Event()
         # Asks at once whether it was only this process that was slow.
-        self._link = Link(client, self.health, budget_seconds=budget_seconds, went_out=self._probe_now.set)
+        self._link = Link(client, self.health, budget_seconds=budget_seconds, went_out=self._probe_now.set, asked=asked)
         self._reader: asyncio.Task[None] | None = None
         self._fetches: Flights[bytes | None] = Flights()
         self._writes: Flights[None] = Flights()

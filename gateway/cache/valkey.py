@@ -41,6 +41,10 @@ _LATE_FACTOR = 1.4
 _LATE_IN_A_ROW = 3
 
 
+def nobody(seconds: float) -> None:
+    """Listens, and does nothing."""
+
+
 class Refused(Exception):
     """The store answered that it will not: full, a replica, no permission. Carries none of its text."""
 
@@ -61,13 +65,23 @@ class Link:
     """Commands to the store. Each raises `StoreOut`, having told `health`, unless the store answers in time."""
 
     def __init__(
-        self, client: StoreClient, health: Health, *, budget_seconds: float, went_out: Callable[[], None]
+        self,
+        client: StoreClient,
+        health: Health,
+        *,
+        budget_seconds: float,
+        went_out: Callable[[], None],
+        asked: Callable[[float], None],
     ) -> None:
-        """`client` as made by `connect`; a command may take `budget_seconds`; `went_out` is called when the store that was in is found out."""
+        """`client` as made by `connect`; a command may take `budget_seconds`; `went_out` is called when the store that was in is found out.
+
+        `asked` is told how many seconds each command took, answered or not.
+        """
         self._client: Any = client
         self._health = health
         self._budget_seconds = budget_seconds
         self._went_out = went_out
+        self._asked = asked
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._late_in_a_row = 0
 
@@ -155,6 +169,8 @@ class Link:
             else:
                 self._late_in_a_row = 0
                 return result
+            finally:
+                self._asked(loop.time() - began)
         raise StoreOut
 
     def _timed_out(self, waited_seconds: float) -> None:

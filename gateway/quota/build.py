@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gateway.clock import Clock
 from gateway.quota.gate import OutagePolicy, QuotaGate, nobody
 from gateway.quota.link import ScriptLink, link_to
+from gateway.quota.link import nobody as unheard
 from gateway.quota.memory import MemoryQuotaStore
 from gateway.quota.store import STORE_BUDGET_SECONDS
 from gateway.quota.usage import MemoryUsageStore, UsageLedger
@@ -48,18 +49,22 @@ def build_quota(
     tls: ssl.SSLContext | None = None,
     prefix: str = "facegate:quota:",
     on_outage: Callable[[bool], None] = nobody,
+    asked: Callable[[float], None] = unheard,
     budget_seconds: float = STORE_BUDGET_SECONDS,
 ) -> Quota:
     """The quota capability on the store that `url` names (see `link_to`), or on `memory://`. Connects to nothing yet.
 
-    Raises `ValueError` for a URL or policy that cannot be, without repeating the URL.
+    `asked` is told how many seconds each question to the store took. Raises `ValueError` for a URL or policy that cannot be, without repeating the URL.
     """
     policy = OutagePolicy(on_store_failure)
     if url.startswith("memory:"):
         gate = QuotaGate(MemoryQuotaStore(clock), clock=clock, policy=policy, expected_replicas=expected_replicas)
         return Quota(gate, UsageLedger(MemoryUsageStore(), clock))
     # The ledger's reads are long and its batches large: on a connection of its own they delay no admission.
-    link, ledger_link = (link_to(url, username=username, password=password, tls=tls, prefix=prefix) for _ in range(2))
+    link, ledger_link = (
+        link_to(url, username=username, password=password, tls=tls, prefix=prefix, asked=listener)
+        for listener in (asked, unheard)
+    )
     gate = QuotaGate(
         ValkeyQuotaStore(link),
         clock=clock,

@@ -28,6 +28,10 @@ _HOPS = 4
 _AGAIN_SECONDS = 0.005
 
 
+def nobody(seconds: float) -> None:
+    """Listens, and does nothing."""
+
+
 class Script:
     """A Lua file of this package, with what all of them begin with."""
 
@@ -38,11 +42,15 @@ class Script:
 
 
 class ScriptLink:
-    """Scripts on the servers behind one URL. `prefix` begins every key; a tenant's keys share a hash tag."""
+    """Scripts on the servers behind one URL. `prefix` begins every key; a tenant's keys share a hash tag.
 
-    def __init__(self, nodes: Nodes, *, prefix: str) -> None:
+    `asked` is told how many seconds each script took, answered or not.
+    """
+
+    def __init__(self, nodes: Nodes, *, prefix: str, asked: Callable[[float], None] = nobody) -> None:
         self._nodes = nodes
         self._prefix = prefix
+        self._asked = asked
 
     def key(self, tenant: str, name: str) -> str:
         """The key `name` of a tenant."""
@@ -55,7 +63,14 @@ class ScriptLink:
         must be idempotent by its ids.
         """
         loop = asyncio.get_running_loop()
-        due = loop.time() + budget
+        began = loop.time()
+        try:
+            return await self._run(script, tenant, keys, words, began + budget)
+        finally:
+            self._asked(loop.time() - began)
+
+    async def _run(self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float) -> Any:
+        loop = asyncio.get_running_loop()
         echo = str(words[0]).encode()
         command = pack("EVALSHA", script.sha, len(keys), *keys, *words)
         lane = await self._nodes.lane(tenant.encode(), due)
@@ -103,6 +118,7 @@ def link_to(
     password: Callable[[], str] = str,
     tls: ssl.SSLContext | None = None,
     prefix: str = "facegate:quota:",
+    asked: Callable[[float], None] = nobody,
 ) -> ScriptLink:
     """The link that a URL of the configuration names.
 
@@ -122,10 +138,10 @@ def link_to(
     places = [_place(text) for text in parts.netloc.split(",")]
     seeds = [Address(host, port, int(path or 0), username, password, context) for host, port in places]
     if len(seeds) == 1:
-        return ScriptLink(SingleNode(seeds[0]), prefix=prefix)
+        return ScriptLink(SingleNode(seeds[0]), prefix=prefix, asked=asked)
     if int(path or 0):
         raise ValueError("a cluster has database 0 alone")
-    return ScriptLink(ClusterNodes(seeds), prefix=prefix)
+    return ScriptLink(ClusterNodes(seeds), prefix=prefix, asked=asked)
 
 
 def _place(text: str) -> tuple[str, int]:

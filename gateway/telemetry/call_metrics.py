@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from gateway.telemetry import catalogue
@@ -40,8 +40,11 @@ class CallMetrics:
         self.upstream = Histogram(catalogue.UPSTREAM_DURATION)
         self.attempts = Counter(catalogue.UPSTREAM_ATTEMPTS)
         self.queue_wait = Histogram(catalogue.QUEUE_WAIT)
+        self.stores = Histogram(catalogue.STORE_DURATION)
         # What an alert counts has to begin at 0.
         self.tenant_calls.add(("none", "GATEWAY_ERROR"), 0)
+        for store in catalogue.STORES:
+            self.stores.begin((store,))
         for status in catalogue.ALARMING_STATUSES:
             self.upstream.begin((status,))
         self._room = catalogue.MAX_TENANTS
@@ -82,6 +85,11 @@ class CallMetrics:
         """Counts one wait for the pace or for a connection."""
         self.queue_wait.record((), seconds)
 
+    def store_asked(self, store: str) -> Callable[[float], None]:
+        """What counts the seconds of each question to a store: `quota` or `cache`."""
+        labels = (store,)
+        return lambda seconds: self.stores.record(labels, seconds)
+
     def _searched(self, record: CallRecord, calls: Counter) -> None:
         tenant = self._tenants[record.tenant] if record.tenant else "none"
         reason = record.reason
@@ -117,5 +125,6 @@ class CallMetrics:
                 self.upstream,
                 self.attempts,
                 self.queue_wait,
+                self.stores,
             )
         ]

@@ -179,6 +179,15 @@ CACHE_FAULTS = Metric(
 )
 STORE_UP = Metric("facegate.store.up", Kind.GAUGE, "1", "1 if the store answers, 0 if it is out.", (_STORE,))
 
+STORE_DURATION = Metric(
+    "facegate.store.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "How long each question to a shared store took, failed ones included. Stores in memory are not asked.",
+    (_STORE,),
+    _SHORT,
+)
+
 # --- The process -----------------------------------------------------------------------------------------------------
 
 IN_FLIGHT_CALLS = Metric("facegate.calls.in_flight", Kind.GAUGE, "{call}", "Calls in flight.")

@@ -119,6 +119,38 @@ async def test_a_stored_answer_that_was_altered_is_counted(tmp_path: Path) -> No
             assert (await shown(gateway))["facegate_cache_values_refused_total"] == 2
 
 
+DURATION = "facegate_store_duration_seconds_count"
+
+
+async def test_what_each_store_takes_to_answer_is_shown(tmp_path: Path) -> None:
+    """One question of each for a search that the cache answers, more for a miss; an outage too is waited for and shown."""
+    with running_store() as store:
+        stores = {"quota": store.url, "cache": store.url, "key_file": key_file(tmp_path)}
+        limits = {"rate": {"per_second": 100, "burst": 100}, "upstream_calls": {"per_day": 100}}
+        limited = {"id": "demo", "face_sets": {"employees": "employees-prod"}, "limits": limits}
+        config = config_of(stores=stores, tenants=[limited])
+        async with calling(config, upstream=FakeUpstream()) as (gateway, stub):
+            before = await shown(gateway)
+            await search(stub, 1)
+            after = await shown(gateway)
+            for name, at_least in (("quota", 2), ("cache", 2)):
+                series = f'{DURATION}{{store="{name}"}}'
+                assert after[series] >= before[series] + at_least
+            store.kill()
+            await search(stub, 2)
+            out = await shown(gateway)
+            series = f'{DURATION}{{store="quota"}}'
+            assert out[series] > after[series]
+
+
+async def test_stores_in_memory_are_not_asked() -> None:
+    """Their series are there, for a rule to tell none from unknown, and stay at 0."""
+    async with calling(config_of(), upstream=FakeUpstream()) as (gateway, stub):
+        await search(stub, 1)
+        page = await shown(gateway)
+    assert [page[f'{DURATION}{{store="{name}"}}'] for name in ("quota", "cache")] == [0, 0]
+
+
 def end_of(certificate: bytes) -> float:
     """`notAfter` in seconds since 1970."""
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
