@@ -13,8 +13,9 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -184,3 +185,11 @@ def always(answer: bytes) -> Behaviour:
             await connection.send(answer)
 
     return behave
+
+
+def upstream_of(vendor: Vendor, folder: Path, **more: Any) -> dict[str, Any]:
+    """Settings of a real client of this vendor."""
+    (folder / "id").write_text("an-id")
+    (folder / "secret").write_text("a-secret")
+    files = {"api_id_file": str(folder / "id"), "api_secret_file": str(folder / "secret")}
+    return {"base_url": vendor.base_url, "credentials": [{"name": "primary", **files}], **more}

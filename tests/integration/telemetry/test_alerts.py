@@ -1,4 +1,4 @@
-"""Alerts and dashboards: each alert fires on its fault and stays quiet otherwise; all read metrics that are exported."""
+"""Alerts and dashboards on made-up series, edge cases included; all read metrics that are exported."""
 
 from __future__ import annotations
 

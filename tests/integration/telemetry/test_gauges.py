@@ -29,17 +29,9 @@ from tests.support.pki import Authority, Credentials
 from tests.support.replicas import key_file
 from tests.support.upstream import FakeUpstream
 from tests.support.valkey import running_store
-from tests.support.vendor import OK, Connection, Vendor, always
+from tests.support.vendor import OK, Connection, Vendor, always, upstream_of
 
 EXPIRY = "facegate_certificate_expiry_timestamp_seconds"
-
-
-def upstream_of(vendor: Vendor, folder: Path, **more: Any) -> dict[str, Any]:
-    """Settings of a real client of this vendor."""
-    (folder / "id").write_text("an-id")
-    (folder / "secret").write_text("a-secret")
-    files = {"api_id_file": str(folder / "id"), "api_secret_file": str(folder / "secret")}
-    return {"base_url": vendor.base_url, "credentials": [{"name": "primary", **files}], **more}
 
 
 @asynccontextmanager
