@@ -38,7 +38,7 @@ from gateway.search import FaceSearch, Landed
 from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
-from gateway.telemetry.setup import Telemetry, open_telemetry
+from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
 from gateway.telemetry.upstream import MeasuredUpstream
 from gateway.upstream.build import UpstreamUnusable, files_of, open_client
 from gateway.upstream.client import UpstreamClient
@@ -100,15 +100,7 @@ async def open_gateway(
     clock = clock or SystemClock()
     watcher = watcher or FileWatcher(clock=clock, listener=lambda state: audit.files_loaded(state.name, state.problem))
     async with AsyncExitStack() as stack:
-        telemetry = await stack.enter_async_context(
-            open_telemetry(
-                config.telemetry,
-                methods=POLICY.keys(),
-                tenants=[tenant.id for tenant in config.tenants],
-                clock=clock,
-                environ=os.environ,
-            )
-        )
+        telemetry = await _open_telemetry(config, clock, stack)
         auth = await stack.enter_async_context(open_auth(config, clock=clock, watcher=watcher))
         if config_file is not None:
             reload = ConfigReload(config_file, config, auth.authenticator, telemetry.metrics.know_tenants)
@@ -202,6 +194,20 @@ async def open_gateway(
         stack.push_async_callback(_cancel, asyncio.create_task(watcher.run()))
         audit.started(config.version, telemetry.version)
         yield Gateway(config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address)
+
+
+async def _open_telemetry(config: Config, clock: Clock, stack: AsyncExitStack) -> Telemetry:
+    telemetry = open_telemetry(
+        config.telemetry,
+        methods=POLICY.keys(),
+        tenants=[tenant.id for tenant in config.tenants],
+        clock=clock,
+        environ=os.environ,
+    )
+    try:
+        return await stack.enter_async_context(telemetry)
+    except TelemetryUnusable as error:
+        raise StartError(str(error)) from None
 
 
 async def _open_quota(

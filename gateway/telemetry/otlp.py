@@ -28,10 +28,10 @@ from gateway.telemetry.otlp_metrics import metrics_data
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.spans import Spans
 
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.7
 _INTERRUPT_SECONDS = 0.3
 _METRICS_MILLIS = 60_000.0
-_QUEUE = 2048
+_QUEUE, _BATCH, _DELAY_MILLIS = 2048, 512, 5000.0
 
 
 def resource_of(version: str) -> Resource:
@@ -49,9 +49,12 @@ class SpanExport:
         self._spans = Spans(resource)
         self._clock = clock
         self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint), self)
-        self._room = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)
+        self._room = max(1, int(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)))
         self._offered = self.taken = 0
-        self._processor = BatchSpanProcessor(self._exporter)
+        # By itself the processor refuses to start with values that do not fit each other.
+        batch = max(1, int(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH)))
+        delay = _number(environ, "OTEL_BSP_SCHEDULE_DELAY", _DELAY_MILLIS)
+        self._processor = BatchSpanProcessor(self._exporter, self._room, delay, min(batch, self._room))
 
     def of_call(self, record: CallRecord) -> None:
         """Queues the spans of a call."""

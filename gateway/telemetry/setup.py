@@ -21,13 +21,23 @@ from gateway.telemetry.lag import lag_histogram, watch_lag
 from gateway.telemetry.observed import Observed, process_state
 from gateway.telemetry.prometheus import exposition
 from gateway.telemetry.record import CallRecord
-from gateway.telemetry.trace_ids import NEVER, TraceIds, sampler_of
+from gateway.telemetry.trace_ids import NEVER, Sampler, TraceIds, sampler_of
 
 if TYPE_CHECKING:
     from gateway.telemetry.otlp import MetricExport, SpanExport
 
 # All closing together, so that a collector that swallows everything holds up nobody's rolling restart.
-CLOSE_SECONDS = 1.6
+CLOSE_SECONDS = 1.2
+
+
+_UNUSABLE = (
+    "an OTEL_EXPORTER_OTLP_* variable cannot be used: _TIMEOUT is a number of seconds, _COMPRESSION is none, gzip or "
+    "deflate, _CERTIFICATE and the client's files are PEM files"
+)
+
+
+class TelemetryUnusable(Exception):
+    """Variables that give no exporter; the message names the remedy."""
 
 
 class Telemetry:
@@ -93,27 +103,19 @@ async def open_telemetry(
     """Telemetry that runs. `methods` are the paths of all RPCs, `tenants` the configured ids.
 
     Sends to `config.otlp_endpoint`, or where `OTEL_EXPORTER_OTLP_ENDPOINT` says; without either it sends nothing. Closing
-    takes at most `CLOSE_SECONDS`.
+    takes at most `CLOSE_SECONDS`. Raises `TelemetryUnusable`.
     """
     telemetry = Telemetry(methods, tenants, clock)
-    tasks = [asyncio.create_task(watch_lag(telemetry.lag, clock, telemetry.history.tick))]
     closing: list[Callable[[], None]] = []
-    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     sampler = NEVER
-    if not disabled and _wanted(config, environ, "TRACES"):
-        from gateway.telemetry.otlp import SpanExport, resource_of
-
-        sampler = sampler_of(environ, config.trace_sample_ratio)
-        telemetry.spans = SpanExport(config.otlp_endpoint, resource_of(telemetry.version), clock, environ)
-        closing.append(telemetry.spans.close)
-    if not disabled and _wanted(config, environ, "METRICS"):
-        from gateway.telemetry.otlp import MetricExport, resource_of
-
-        telemetry.exports = MetricExport(
-            config.otlp_endpoint, resource_of(telemetry.version), clock, environ, telemetry.collect
-        )
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+        try:
+            sampler = _open_exports(telemetry, config, clock, environ, closing)
+        except Exception:  # noqa: BLE001 - the SDK raises what comes to hand, with the value in its text
+            raise TelemetryUnusable(_UNUSABLE) from None
+    tasks = [asyncio.create_task(watch_lag(telemetry.lag, clock, telemetry.history.tick))]
+    if telemetry.exports is not None:
         tasks.append(asyncio.create_task(telemetry.exports.run()))
-        closing.append(telemetry.exports.close)
     spans = telemetry.spans
     telemetry.calls = Calls(
         CallLog(),
@@ -134,6 +136,31 @@ async def open_telemetry(
         if telemetry.exports is not None:
             telemetry.exports.send_last()
         await _all_within(CLOSE_SECONDS, closing)
+
+
+def _open_exports(
+    telemetry: Telemetry,
+    config: TelemetryConfig,
+    clock: Clock,
+    environ: Mapping[str, str],
+    closing: list[Callable[[], None]],
+) -> Sampler:
+    """Opens what is to be sent, with its end in `closing`; gives the sampler of calls that nobody has decided on."""
+    sampler = NEVER
+    if _wanted(config, environ, "TRACES"):
+        from gateway.telemetry.otlp import SpanExport, resource_of
+
+        sampler = sampler_of(environ, config.trace_sample_ratio)
+        telemetry.spans = SpanExport(config.otlp_endpoint, resource_of(telemetry.version), clock, environ)
+        closing.append(telemetry.spans.close)
+    if _wanted(config, environ, "METRICS"):
+        from gateway.telemetry.otlp import MetricExport, resource_of
+
+        telemetry.exports = MetricExport(
+            config.otlp_endpoint, resource_of(telemetry.version), clock, environ, telemetry.collect
+        )
+        closing.append(telemetry.exports.close)
+    return sampler
 
 
 def _wanted(config: TelemetryConfig, environ: Mapping[str, str], signal: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from gateway.app import StartError
 from gateway.clock import SystemClock
 from gateway.config.telemetry import TelemetryConfig
 from gateway.telemetry.record import CallRecord
@@ -205,3 +206,35 @@ async def test_the_standard_variables_choose_what_is_sent(environ: dict[str, str
     opening = open_telemetry(config, methods=[], tenants=[], clock=SystemClock(), environ=environ)
     async with opening as telemetry:
         assert (telemetry.spans is not None, telemetry.exports is not None) == (spans, exports)
+
+
+@pytest.mark.parametrize("value", ["10", "-1", "junk", "0.5"])
+async def test_a_queue_of_any_size_will_do(value: str) -> None:
+    """The specification's rule for a number that makes no sense is the default; a small one holds small batches."""
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": value}
+    environ |= {"OTEL_METRICS_EXPORTER": "none", "OTEL_BSP_SCHEDULE_DELAY": value}
+    opening = open_telemetry(TelemetryConfig(), methods=[], tenants=[], clock=SystemClock(), environ=environ)
+    async with opening as telemetry:
+        assert telemetry.spans is not None
+
+
+async def test_a_variable_that_cannot_be_used_ends_the_start_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by what it has to be, and not with the value, which could be a secret."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "swordfish")
+    with pytest.raises(StartError) as caught:
+        async with running(config_of(telemetry={"otlp_endpoint": "http://127.0.0.1:9"}), upstream=FakeUpstream()):
+            pass
+    assert "_COMPRESSION is none, gzip" in str(caught.value)
+    assert "swordfish" not in str(caught.value)
+
+
+async def test_what_is_queued_at_the_end_is_sent(tmp_path: Path) -> None:
+    """To a collector that takes it: the last spans, and figures that count the last calls."""
+    with caught_logs(tmp_path):
+        async with collecting() as collector:
+            async with opened(collector.endpoint) as telemetry:
+                for _ in range(100):
+                    end_call(telemetry)
+            assert len(collector.spans) == 200
+            (calls,) = collector.metrics["facegate.tenant.calls"].sum.data_points[-1:]
+            assert calls.as_double + calls.as_int == 100
