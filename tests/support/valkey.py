@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import random
 import shutil
 import signal
 import socket
@@ -40,11 +41,16 @@ def redis_binary() -> str | None:
     return shutil.which("redis-server")
 
 
+_PORTS = range(12_000, 32_000)
+"""Below those that Linux hands out by itself: nobody else gets one of these by chance before it is used."""
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.choice(_PORTS)))
+            return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
