@@ -120,6 +120,10 @@ class FaceSearch:
                 expire_time=found.expire_time,
                 degraded=admission.degraded,
             )
+        bypassed = found is Absent.OUT or not (cached.reads or cached.writes)
+        missed = CacheStatus.BYPASS if bypassed else CacheStatus.MISS
+        # Told of a search that fails, too.
+        record.cache_status = missed
         if not cached.searches:
             record.cache_status = CacheStatus.BYPASS if found is Absent.OUT else CacheStatus.MISS
             raise CacheMiss
@@ -130,19 +134,15 @@ class FaceSearch:
         if answer is None:
             # What the joined search brought says too little about this one (see `cache/sharing.py`).
             alone = replace(cached, joins=False)
+            record.cache_status = missed
             landed, joined = await self._share(alone, key, query, admission, deadline, record)
             answer = coverage.serve(landed.asked, landed.answer, search.parameters) or landed.answer
         if joined:
             self._usage.today(admission.tenant.id).cache_hits += 1
-            status = CacheStatus.COALESCED
-        elif found is Absent.OUT or not (cached.reads or cached.writes):
-            status = CacheStatus.BYPASS
-        else:
-            status = CacheStatus.MISS
         return SearchAnswer(
             answer,
             search.parameters,
-            status,
+            CacheStatus.COALESCED if joined else missed,
             expire_time=landed.expire_time,
             upstream_calls=0 if joined else 1,
             degraded=admission.degraded or landed.degraded,
@@ -172,7 +172,8 @@ class FaceSearch:
         flight, joined = self._searches.join_or_start(
             cached, key, query.parameters, lambda: self._go_upstream(cached, key, query, admission, looked_seconds)
         )
-        record.shared = joined
+        if joined:
+            record.cache_status = CacheStatus.COALESCED
         try:
             landed = await wait(flight, remaining)
         except TimeoutError:

@@ -107,7 +107,7 @@ class CallMetrics:
             self.decisions.add((tenant, "admitted"))
         if record.degraded:
             self.degraded.add(())
-        if record.shared:
+        if record.cache_status == "coalesced":
             self.coalesced.add(())
 
     def collect(self) -> list[Collected]:

@@ -15,7 +15,7 @@ class CallRecord:
 
     `started` is monotonic, `ended_at` in seconds since 1970; `steps` maps a step (`auth`, `quota`, `cache`, `upstream`)
     to its duration in seconds, and `spans` lists each entry into one as (step, monotonic end, seconds). `principal` says
-    how the caller proved itself. `shared` says that the call waited for another's search. `quota_limit` is the id of the limit that refused the call. Of `trace_id` and the ids
+    how the caller proved itself. `quota_limit` is the id of the limit that refused the call. Of `trace_id` and the ids
     beside it 0 means unknown.
     """
 
@@ -32,7 +32,6 @@ class CallRecord:
     cache_status: str = ""
     upstream_status: str = ""
     upstream_attempts: int = 0
-    shared: bool = False
     match_count: int | None = None
     quota_remaining: int | None = None
     quota_limit: str = ""

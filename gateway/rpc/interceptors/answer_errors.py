@@ -11,6 +11,7 @@ from grpc.aio import AbortError
 
 from gateway.clock import Clock
 from gateway.errors import Cancelled, GatewayError
+from gateway.model import CacheStatus
 from gateway.rpc.call import Call, Context
 from gateway.rpc.status import status_of
 from gateway.rpc.trailers import trailers_of
@@ -68,7 +69,8 @@ def _note(error: GatewayError, code: StatusCode, call: Call) -> None:
     record.upstream_status = getattr(error, "upstream_status", record.upstream_status)
     record.quota_limit = getattr(error, "limit_id", record.quota_limit)
     # A search that several calls share was one request, which is told of in the line of the call that began it.
-    record.upstream_attempts = 0 if record.shared else getattr(error, "attempts", record.upstream_attempts)
+    shared = record.cache_status == CacheStatus.COALESCED
+    record.upstream_attempts = 0 if shared else getattr(error, "attempts", record.upstream_attempts)
 
 
 def _frames(error: BaseException) -> list[str]:

@@ -181,6 +181,7 @@ async def test_a_follower_of_a_search_that_fails_made_no_attempt(scene: Scene, m
     told = await two_at_once(scene, monkeypatch)
     assert sorted(line["upstream_attempts"] for line, _ in told) == [0, 1]
     assert {line["upstream_status"] for line, _ in told} == {"timeout"}
+    assert sorted(line["cache"] for line, _ in told) == ["coalesced", "miss"]
     assert all(spans["upstream"].status.code == Status.STATUS_CODE_ERROR for _, spans in told)
     page = await scene.metrics()
     assert "facegate_cache_followers_total 1\n" in page
@@ -200,6 +201,7 @@ async def test_a_fault_is_an_error_of_the_span_and_a_refusal_is_not(scene: Scene
     assert attributes(spans["upstream"])["facegate.upstream.status"] == "timeout"
     line = await scene.line(faulty)
     assert (line["level"], line["reason"], line["upstream_status"]) == ("warning", "UPSTREAM_TIMEOUT", "timeout")
+    assert (line["cache"], line["upstream_attempts"]) == ("miss", 1)
 
     call, refused, _ = scene.search(face_set="visitors")
     await refusal(call)
@@ -223,7 +225,7 @@ async def test_a_cancelled_call_is_told_like_any_other(scene: Scene) -> None:
     call.cancel()
     await asyncio.wait([waiting])
     line = await scene.line(trace)
-    assert (line["code"], line["reason"]) == ("CANCELLED", "CANCELLED")
+    assert (line["code"], line["reason"], line["cache"]) == ("CANCELLED", "CANCELLED", "miss")
     spans = await scene.trace(trace, 4)
     assert spans[METHOD].status.code == Status.STATUS_CODE_UNSET
     scene.upstream.hold.set()

@@ -106,8 +106,8 @@ def test_followers_are_counted_however_they_end() -> None:
     """Those that got their answer and those that failed with the search that they waited for."""
     metrics = CallMetrics([METHOD], ["kyc"])
     ended(metrics, cache_status="miss", upstream_attempts=2)
-    ended(metrics, cache_status="coalesced", shared=True)
-    ended(metrics, code="UNAVAILABLE", shared=True)
+    ended(metrics, cache_status="coalesced")
+    ended(metrics, code="UNAVAILABLE", cache_status="coalesced")
     assert metrics.coalesced.values == {(): 2}
 
 
