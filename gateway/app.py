@@ -98,7 +98,8 @@ async def open_gateway(
     `config_file` is watched for changes; `clock`, `upstream` and `watcher` stand in for the real ones in tests.
     """
     clock = clock or SystemClock()
-    watcher = watcher or FileWatcher(clock=clock, listener=lambda state: audit.files_loaded(state.name, state.problem))
+    files = audit.FilesAudit()
+    watcher = watcher or FileWatcher(clock=clock, listener=lambda state: files.loaded(state.name, state.problem))
     async with AsyncExitStack() as stack:
         telemetry = await _open_telemetry(config, clock, stack)
         auth = await stack.enter_async_context(open_auth(config, clock=clock, watcher=watcher))

@@ -118,16 +118,14 @@ class InvalidRequest(GatewayError):
 
 
 class ImageRejected(InvalidRequest):
-    """Only the image is at fault, in the gateway's eyes or the vendor's. The vendor charges for its verdict.
-
-    `upstream_status` is as in `UpstreamFailure`, and empty where the vendor was not asked.
-    """
+    """Only the image is at fault, in the gateway's eyes or the vendor's. The vendor charges for its verdict."""
 
     reason = Reason.IMAGE_REJECTED
     default_message = "the image cannot be searched"
     refunds = False
 
     def __init__(self, violations: tuple[FieldViolation, ...], *, upstream_status: str = "") -> None:
+        """`upstream_status` is as in `UpstreamFailure`, and empty where the vendor was not asked."""
         self.upstream_status = upstream_status
         self.attempts = 1 if upstream_status else 0
         super().__init__(violations)

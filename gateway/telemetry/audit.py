@@ -64,9 +64,17 @@ def purged(record: CallRecord, scope: str, epoch: int, *, of_tenant: str = "", f
     )
 
 
-def files_loaded(name: str, problem: str | None) -> None:
+class FilesAudit:
     """A group of watched files (configuration, certificate, credential, keys) was put in force, or could not be."""
-    _tell("audit.files", files=name, decision="refused" if problem else "allowed")
+
+    def __init__(self) -> None:
+        self._problems: dict[str, str | None] = {}
+
+    def loaded(self, name: str, problem: str | None) -> None:
+        """Tells of it, unless it is what was told before: files that are refused are tried again every two seconds."""
+        if problem is None or self._problems.get(name) != problem:
+            _tell("audit.files", files=name, decision="refused" if problem else "allowed")
+        self._problems[name] = problem
 
 
 def started(config_version: str, version: str) -> None:
