@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -23,6 +24,8 @@ from gateway.telemetry.instruments import Collected, Kind, Labels
 
 _SCOPE = InstrumentationScope("facegate")
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
+# Leaves a field of the protocol unset. The SDK's class wants a number, and any would be taken for a value.
+_UNKNOWN: Any = None
 
 
 def metrics_data(collected: Iterable[Collected], resource: Resource, started_ns: int, now_ns: int) -> MetricsData:
@@ -50,9 +53,8 @@ def _data(one: Collected, started_ns: int, now_ns: int) -> Sum | Gauge | Histogr
                     sum=value[-1],
                     bucket_counts=counts,
                     explicit_bounds=one.metric.bounds,
-                    # Not known; NaN and infinities would be taken for values.
-                    min=0.0,
-                    max=0.0,
+                    min=_UNKNOWN,
+                    max=_UNKNOWN,
                 )
             )
         return Histogram(histograms, _CUMULATIVE)

@@ -125,7 +125,13 @@ async def test_a_miss_is_joined_to_its_callers_trace_with_a_child_a_step(scene: 
     labels = f'rpc_method="{METHOD}",rpc_response_status_code="OK",cache="miss"'
     assert f"rpc_server_call_duration_seconds_count{{{labels}}} 1\n" in await scene.metrics()
     await eventually(lambda: "rpc.server.call.duration" in scene.collector.metrics, "the metrics over OTLP")
-    assert scene.collector.metrics["rpc.server.call.duration"].unit == "s"
+    histogram = scene.collector.metrics["rpc.server.call.duration"]
+    assert histogram.unit == "s"
+    (point,) = histogram.histogram.data_points
+    assert (point.count, sum(point.bucket_counts), len(point.bucket_counts)) == (1, 1, len(point.explicit_bounds) + 1)
+    # Not measured, so not told: a 0 would be drawn as the slowest call.
+    assert not point.HasField("max")
+    assert not point.HasField("min")
     resource = attributes(scene.collector.trace_exports[0].resource_spans[0].resource)
     assert resource["service.name"] == "facegate"
     assert resource["deployment.environment.name"] == "test"
