@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.clock import Clock
 from gateway.quota.gate import OutagePolicy, QuotaGate, nobody
@@ -16,6 +17,9 @@ from gateway.quota.usage import MemoryUsageStore, UsageLedger
 from gateway.quota.usage_valkey import ValkeyUsageStore
 from gateway.quota.valkey import ValkeyQuotaStore
 
+CHECK_SECONDS = 1.0
+"""A shared store is asked so often by itself: a gateway without calls, or without limits, has to know of an outage too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -24,14 +28,25 @@ class Quota:
     gate: QuotaGate
     usage: UsageLedger
     links: tuple[ScriptLink, ...] = ()
+    _checking: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
         """Warms connections and begins to write the ledger; a store that is out does not stop it."""
         await self.gate.start()
         await self.usage.start()
+        if self.links:
+            self._checking.append(asyncio.create_task(self._check_on()))
+
+    async def _check_on(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await self.gate.check()
 
     async def aclose(self) -> None:
         """Writes what is owed to the store and the ledger, and closes the connections. Takes at most 3 s."""
+        for task in self._checking:
+            task.cancel()
+        await asyncio.gather(*self._checking, return_exceptions=True)
         await self.usage.aclose()
         await self.gate.aclose()
         for link in self.links:

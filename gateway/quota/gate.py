@@ -87,6 +87,12 @@ class QuotaGate:
         except StoreUnavailable as failure:
             self._recovery.failed(failure)
 
+    async def check(self) -> None:
+        """Notices an outage that no call has met, because none asked the store lately. Call it now and then."""
+        if self._outage.open:
+            return
+        await self.start()
+
     def refused_until(self, tenant: Tenant) -> float | None:
         """Until when (monotonic seconds) the tenant's rate certainly refuses, or None. No I/O, nothing is charged.
 

@@ -177,9 +177,7 @@ async def stores_out(folder: Path) -> AsyncIterator[tuple[str, Begin]]:
     """The server of both stores is killed."""
     with running_store() as store:
         stores = {"quota": store.url, "cache": store.url, "key_file": key_file(folder)}
-        limited = {"id": "demo", "face_sets": {"employees": "e"}, "limits": {"concurrency": 5}}
-        config = config_of(stores=stores, tenants=[limited])
-        async with running(config, upstream=FakeUpstream()) as gateway, called(gateway) as traffic:
+        async with running(config_of(stores=stores), upstream=FakeUpstream()) as gateway, called(gateway) as traffic:
             traffic.start(lambda: search(traffic.stub, pb.CACHE_MODE_READ_WRITE))
 
             async def begin() -> None:

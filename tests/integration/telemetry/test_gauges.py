@@ -135,6 +135,27 @@ async def test_what_each_store_takes_to_answer_is_shown(tmp_path: Path) -> None:
             assert out[series] > after[series]
 
 
+async def test_an_outage_is_shown_though_nobody_calls(tmp_path: Path) -> None:
+    """And its end: an operator must not depend on a caller to learn that a store is gone."""
+    with running_store() as store:
+        stores = {"quota": store.url, "cache": store.url, "key_file": key_file(tmp_path)}
+        async with running(config_of(stores=stores), upstream=FakeUpstream()) as gateway:
+
+            async def until(up: int) -> None:
+                async with asyncio.timeout(20):
+                    while True:
+                        page = await shown(gateway)
+                        if [page[f'facegate_store_up{{store="{name}"}}'] for name in ("quota", "cache")] == [up, up]:
+                            return
+                        await asyncio.sleep(0.05)
+
+            await until(1)
+            store.kill()
+            await until(0)
+            await asyncio.to_thread(store.start)
+            await until(1)
+
+
 async def test_stores_in_memory_are_not_asked() -> None:
     """Their series are there, for a rule to tell none from unknown, and stay at 0."""
     async with calling(config_of(), upstream=FakeUpstream()) as (gateway, stub):
