@@ -13,70 +13,20 @@ from typing import Any
 
 import grpc
 from facegate.search.v1 import face_search_service_pb2 as pb
-from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStub
 
-from gateway.app import Gateway
 from gateway.clock import SystemClock
 from gateway.watcher import FileWatcher
 from tests.support.callers import holder_of, tenant, tls_settings
 from tests.support.gateway import config_of, running
-from tests.support.images import jpeg
 from tests.support.pki import Authority
 from tests.support.replicas import key_file
+from tests.support.traffic import called, search
 from tests.support.upstream import FakeUpstream
 from tests.support.valkey import StoreServer, free_port, running_store
 from tests.support.vendor import OK, Connection, Vendor, always, json_response, response, upstream_of
 
 Begin = Callable[[], Awaitable[None]]
 Scenario = Callable[[Path], Any]
-PAUSE_SECONDS = 0.1
-PHOTO = jpeg()
-
-
-def search(
-    stub: Any, mode: pb.CacheMode.ValueType = pb.CACHE_MODE_BYPASS, *, timeout: float = 9, **request: Any
-) -> Any:
-    """A search that goes to the vendor, unless told otherwise."""
-    given = {"face_set": "employees", "image": pb.Image(content=PHOTO), **request}
-    message = pb.SearchFaceRequest(cache_control=pb.CacheControl(mode=mode), **given)
-    return stub.SearchFace(message, timeout=timeout)
-
-
-class Traffic:
-    """Calls to a gateway that go on until the end; how they end is the gateway's to tell."""
-
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(address)
-        self.stub: Any = FaceSearchServiceStub(self._channel)
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, call: Callable[[], Awaitable[Any]], *, pause: float = PAUSE_SECONDS, lanes: int = 1) -> None:
-        """Makes calls one after the other, in as many lanes."""
-        self._tasks |= {asyncio.create_task(self._go_on(call, pause)) for _ in range(lanes)}
-
-    async def _go_on(self, call: Callable[[], Awaitable[Any]], pause: float) -> None:
-        while True:
-            with suppress(grpc.aio.AioRpcError):
-                await call()
-            await asyncio.sleep(pause)
-
-    async def close(self) -> None:
-        """Ends the calls."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        await self._channel.close()
-
-
-@asynccontextmanager
-async def called(gateway: Gateway) -> AsyncIterator[Traffic]:
-    """Traffic to a gateway."""
-    traffic = Traffic(gateway.address)
-    try:
-        yield traffic
-    finally:
-        await traffic.close()
 
 
 async def nothing() -> None:

@@ -42,7 +42,7 @@ async def browse(url: str, *flags: str) -> tuple[str, str]:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            out, err = await asyncio.wait_for(process.communicate(), 40)
+            out, err = await asyncio.wait_for(process.communicate(), 120)
         except TimeoutError:
             process.kill()
             raise

@@ -14,9 +14,10 @@ import aiohttp
 import yaml
 from facegate.search.v1 import face_search_service_pb2 as pb
 
-from tests.support.alert_faults import Begin, Traffic
+from tests.support.alert_faults import Begin
 from tests.support.gateway import SETTINGS
 from tests.support.tools import ROOT
+from tests.support.traffic import Traffic
 from tests.support.valkey import free_port
 
 
