@@ -125,7 +125,6 @@ class FaceSearch:
         # Told of a search that fails, too.
         record.cache_status = missed
         if not cached.searches:
-            record.cache_status = CacheStatus.BYPASS if found is Absent.OUT else CacheStatus.MISS
             raise CacheMiss
         asked = self._cache.fetch_parameters(search.parameters) if cached.writes else search.parameters
         query = UpstreamQuery(face_set, search.image, asked)
