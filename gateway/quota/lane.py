@@ -21,6 +21,9 @@ from gateway.quota.store import OutageCause, StoreUnavailable
 LATE_SECONDS = 0.005
 """A timer that fires later than this says that the event loop was late, not the store."""
 
+_CONNECT_SECONDS = 1.0
+"""How long a connection may take to be made. A command waits for it within its own time; the next one finds it there."""
+
 _SECOND_LOOK_SECONDS = 0.002
 _AFTER_LAG_SECONDS = 0.008
 _MOST_LOOKS = 6
@@ -137,6 +140,8 @@ class Lane:
         connection = self._connection
         if connection is None or connection.closed:
             connection = await self._connected(due)
+            if connection.closed:
+                raise Lost(OutageCause.CONNECTION)
         if asking is not None:
             connection.send(asking)
         loop = asyncio.get_running_loop()
@@ -160,7 +165,7 @@ class Lane:
                 break
             due = loop.time() + _SECOND_LOOK_SECONDS  # The event loop was late, not the store.
         if not task.done():
-            task.cancel()
+            # It goes on: with TLS and a password it takes several round trips, which one command's time may not hold.
             raise StoreUnavailable(OutageCause.TIMEOUT)
         if task.cancelled():  # By `disconnect`: no reason for the caller to think that it was cancelled.
             raise Lost(OutageCause.CONNECTION)
@@ -174,20 +179,19 @@ class Lane:
 
     async def _connect(self) -> _Connection:
         address, loop = self.address, asyncio.get_running_loop()
+        connection: _Connection | None = None
         try:
-            _, connection = await loop.create_connection(_Connection, address.host, address.port, ssl=address.tls)
-        except OSError:
-            raise Lost(OutageCause.CONNECTION) from None
-        greetings: list[tuple[str, ...]] = []
-        if password := address.password():
-            greetings.append(("AUTH", address.username or "default", password))
-        if address.database:
-            greetings.append(("SELECT", str(address.database)))
-        replies = [connection.send(pack(*greeting)) for greeting in greetings]
-        for waiting in replies:
-            if isinstance(await waiting, hiredis.ReplyError):
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                _, connection = await loop.create_connection(_Connection, address.host, address.port, ssl=address.tls)
+                await _greet(connection, address)
+        except BaseException as error:
+            if connection is not None:
                 connection.abort()
-                raise StoreUnavailable(OutageCause.REFUSED)
+            if isinstance(error, TimeoutError):
+                raise StoreUnavailable(OutageCause.TIMEOUT) from None
+            if isinstance(error, OSError):
+                raise Lost(OutageCause.CONNECTION) from None
+            raise
         return connection
 
     def disconnect(self) -> None:
@@ -198,6 +202,19 @@ class Lane:
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
+
+
+async def _greet(connection: _Connection, address: Address) -> None:
+    """Says who asks, and which database is meant. Raises `StoreUnavailable` if the server will not have it."""
+    greetings: list[tuple[str, ...]] = []
+    if password := address.password():
+        greetings.append(("AUTH", address.username or "default", password))
+    if address.database:
+        greetings.append(("SELECT", str(address.database)))
+    replies = [connection.send(pack(*greeting)) for greeting in greetings]
+    for waiting in replies:
+        if isinstance(await waiting, hiredis.ReplyError):
+            raise StoreUnavailable(OutageCause.REFUSED)
 
 
 def _look_again(

@@ -99,12 +99,13 @@ class ScriptLink:
         self._nodes.moved()
         return self._nodes.lane_at(place), None
 
-    async def warm(self, tenant: str, budget: float) -> None:
-        """Connects to the server that holds a tenant's keys."""
+    async def warm(self, budget: float) -> None:
+        """Connects to every server that holds keys."""
         due = asyncio.get_running_loop().time() + budget
-        lane = await self._nodes.lane(tenant.encode(), due)
-        if isinstance(await lane.call(pack("PING"), due), Exception):
-            raise StoreUnavailable(OutageCause.REFUSED)
+        ping = pack("PING")
+        for reply in await asyncio.gather(*(lane.call(ping, due) for lane in await self._nodes.lanes(due))):
+            if isinstance(reply, Exception):
+                raise StoreUnavailable(OutageCause.REFUSED)
 
     def disconnect(self) -> None:
         """Gives every connection up; the next command makes new ones."""

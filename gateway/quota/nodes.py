@@ -25,6 +25,10 @@ class Nodes(Protocol):
         """The lane to the server that holds keys with the hash tag `tag`."""
         ...
 
+    async def lanes(self, due: float) -> Sequence[Lane]:
+        """The lanes to every server that holds keys."""
+        ...
+
     def lane_at(self, place: str) -> Lane:
         """The lane to `host:port`, as a node named it in a redirection."""
         ...
@@ -47,6 +51,10 @@ class SingleNode:
     async def lane(self, tag: bytes, due: float) -> Lane:
         """See `Nodes.lane`."""
         return self._lane
+
+    async def lanes(self, due: float) -> Sequence[Lane]:
+        """See `Nodes.lanes`."""
+        return (self._lane,)
 
     def lane_at(self, place: str) -> Lane:
         """A redirection means that the server is a cluster's node: the URL has to say so."""
@@ -72,29 +80,41 @@ class ClusterNodes:
     async def lane(self, tag: bytes, due: float) -> Lane:
         """See `Nodes.lane`."""
         slot = binascii.crc_hqx(tag, 0) % _SLOTS
-        if not self._map:
-            async with self._mapping:
-                if not self._map:
-                    self._map = await self._ask(due)
-        for first, last, lane in self._map:
+        for first, last, lane in await self._mapped(due):
             if first <= slot <= last:
                 return lane
         self._map = []
         raise StoreUnavailable(OutageCause.REFUSED)
 
+    async def lanes(self, due: float) -> Sequence[Lane]:
+        """See `Nodes.lanes`."""
+        return tuple(dict.fromkeys(lane for _, _, lane in await self._mapped(due)))
+
+    async def _mapped(self, due: float) -> list[tuple[int, int, Lane]]:
+        if not self._map:
+            async with self._mapping:
+                if not self._map:
+                    self._map = await self._ask(due)
+        return self._map
+
     async def _ask(self, due: float) -> list[tuple[int, int, Lane]]:
-        failure = StoreUnavailable(OutageCause.CONNECTION)
-        known = [*self._lanes.values(), *(self._lane(seed.host, seed.port) for seed in self._seeds)]
-        for lane in dict.fromkeys(known):
+        """The map, from the first node that has it. A node that is silent gets half of the time, and is asked last then."""
+        loop = asyncio.get_running_loop()
+        failure = StoreUnavailable(OutageCause.TIMEOUT)
+        for seed in self._seeds:
+            self._lane(seed.host, seed.port)
+        for place, lane in list(self._lanes.items()):
+            now = loop.time()
+            if now >= due:
+                break
             try:
-                reply = await lane.call(_CLUSTER_SLOTS, due)
+                reply = await lane.call(_CLUSTER_SLOTS, now + (due - now) / 2)
+                return [self._entry(one, lane) for one in reply]
             except StoreUnavailable as error:
                 failure = error
-                continue
-            try:
-                return [self._entry(one, lane) for one in reply]
             except (TypeError, ValueError, AttributeError):  # An error, or no map: not a cluster, or not ready.
                 failure = StoreUnavailable(OutageCause.REFUSED)
+            self._lanes[place] = self._lanes.pop(place)
         raise failure
 
     def _entry(self, one: Any, asked: Lane) -> tuple[int, int, Lane]:

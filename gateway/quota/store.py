@@ -132,7 +132,10 @@ class QuotaStore(Protocol):
         ...
 
     async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
-        """Charges by id, whatever the limits, what was not yet charged or refunded; windows that are over are left."""
+        """Charges by id, whatever the limits, what was not yet charged or refunded; windows that are over are left.
+
+        In one step, so some hundreds at once at most.
+        """
         ...
 
     async def recover(self, budget_seconds: float) -> None:

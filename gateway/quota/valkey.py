@@ -38,7 +38,6 @@ _BACKGROUND_BUDGET_SECONDS = 0.25
 _RECORD_MS = 86_400_000
 """An open reservation's record, and a refund's: longer than any outage after which it may be told again."""
 
-_CHARGES_A_SCRIPT = 200
 _ASKS = 3
 
 _ADMIT, _RESERVE, _LOOK = Script("admit"), Script("reserve"), Script("look")
@@ -75,7 +74,7 @@ class ValkeyQuotaStore:
         """See `QuotaStore.start`. Held slots are renewed from now on, whether the store is there yet or not."""
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew_always())
-        await self._link.warm("", _BACKGROUND_BUDGET_SECONDS)
+        await self._link.warm(_BACKGROUND_BUDGET_SECONDS)
 
     async def admit(self, tenant: str, limits: Limits, call: str, budget_seconds: float) -> Admitted:
         """See `QuotaStore.admit`."""
@@ -149,7 +148,7 @@ class ValkeyQuotaStore:
         known = self._known(tenant)
         due = asyncio.get_running_loop().time() + budget_seconds
         while known.waiting:
-            await self._tell(tenant, known, budget_seconds)
+            await self._tell(tenant, known, due - asyncio.get_running_loop().time())
         drain = flow_of(limits.rate).drain if limits.rate is not None else 0
         keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
         names = [window.value for window in limits.upstream_calls]
@@ -187,18 +186,16 @@ class ValkeyQuotaStore:
 
     async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
         """See `QuotaStore.charge`."""
-        due = asyncio.get_running_loop().time() + budget_seconds
-        for start in range(0, len(charges), _CHARGES_A_SCRIPT):
-            batch = charges[start : start + _CHARGES_A_SCRIPT]
-            keys = [self._link.key(tenant, "state"), *(self._record(tenant, one.reservation) for one in batch)]
-            ends = [" ".join(f"{window.value} {end}" for window, end in one.ends.items()) for one in batch]
-            await self._ask(_CHARGE, tenant, keys, [self._fresh(), self._now(), _RECORD_MS, *ends], due)
+        keys = [self._link.key(tenant, "state"), *(self._record(tenant, one.reservation) for one in charges)]
+        ends = [" ".join(f"{window.value} {end}" for window, end in one.ends.items()) for one in charges]
+        words = [self._fresh(), self._now(), _RECORD_MS, *ends]
+        await self._link.run(_CHARGE, tenant, keys, words, budget_seconds)
 
     async def recover(self, budget_seconds: float) -> None:
         """See `QuotaStore.recover`. A write for every tenant: a store that only reads is not back."""
         self._link.disconnect()
         if not self._tenants:
-            await self._link.warm("", budget_seconds)
+            await self._link.warm(budget_seconds)
         for tenant, known in list(self._tenants.items()):
             await self._restate(tenant, known, asyncio.get_running_loop().time() + budget_seconds)
 
