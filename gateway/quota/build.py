@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,13 +13,14 @@ from gateway.quota.gate import OutagePolicy, QuotaGate, nobody
 from gateway.quota.link import ScriptLink, link_to
 from gateway.quota.link import nobody as unheard
 from gateway.quota.memory import MemoryQuotaStore
-from gateway.quota.store import STORE_BUDGET_SECONDS
+from gateway.quota.store import STORE_BUDGET_SECONDS, StoreUnavailable
 from gateway.quota.usage import MemoryUsageStore, UsageLedger
 from gateway.quota.usage_valkey import ValkeyUsageStore
 from gateway.quota.valkey import ValkeyQuotaStore
 
 CHECK_SECONDS = 1.0
 """A shared store is asked so often by itself: a gateway without calls, or without limits, has to know of an outage too."""
+_WARM_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Quota:
 
     async def start(self) -> None:
         """Warms connections and begins to write the ledger; a store that is out does not stop it."""
-        await self.gate.start()
+        await asyncio.gather(self.gate.start(), *(self._warm(link) for link in self.links))
         await self.usage.start()
         if self.links:
             self._checking.append(asyncio.create_task(self._check_on()))
@@ -41,6 +43,11 @@ class Quota:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             await self.gate.check()
+
+    @staticmethod
+    async def _warm(link: ScriptLink) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            await link.warm(_WARM_SECONDS)
 
     async def aclose(self) -> None:
         """Writes what is owed to the store and the ledger, and closes the connections. Takes at most 3 s."""

@@ -15,11 +15,16 @@ from dataclasses import astuple, dataclass, fields
 from typing import NamedTuple, Protocol
 
 from gateway.clock import Clock
-from gateway.quota.store import StoreUnavailable
+from gateway.quota.store import STORE_BUDGET_SECONDS, OutageCause, StoreUnavailable
 
 _DAY_SECONDS = 86_400
-_WRITE_SECONDS = 1.0
+_WRITE_SECONDS = 0.9
+"""Between two writes; with the write itself it is at least one a second."""
+
 _CLOSE_SECONDS = 1.0
+_LEAST_SECONDS = 0.005
+"""For the next step when a late event loop, not the store, has used up the time."""
+
 KEPT_DAYS = 400
 """How long a day's figures are kept."""
 
@@ -103,9 +108,9 @@ class MemoryUsageStore:
 
 
 class UsageLedger:
-    """Collects figures and writes them to a store. `budget_seconds` is for one batch or one read."""
+    """Collects figures and writes them to a store. `budget_seconds` is for one tenant's batches, or for its report."""
 
-    def __init__(self, store: UsageStore, clock: Clock, *, budget_seconds: float = 0.5) -> None:
+    def __init__(self, store: UsageStore, clock: Clock, *, budget_seconds: float = STORE_BUDGET_SECONDS) -> None:
         self._store = store
         self._clock = clock
         self._budget_seconds = budget_seconds
@@ -151,32 +156,47 @@ class UsageLedger:
 
     async def write(self) -> None:
         """Writes all that was noted. Raises `StoreUnavailable`; then nothing is lost, and nothing counts twice."""
+        self._collect()
+        for tenant in {*self._collected, *self._unsent}:
+            await self._write(tenant, self._due())
+
+    async def _write(self, tenant: str, due: float) -> None:
+        # One tenant at a time, so that a report waits for no more than one batch of another's.
         async with self._writing:
-            self._collect()
-            for tenant in {*self._collected, *self._unsent}:
-                # A batch whose answer was lost is sent as it was; what came since waits for the next one.
-                await self._send(tenant)
-                if tenant in self._collected:
-                    self._unsent[tenant] = self._next_batch(tenant)
-                    await self._send(tenant)
+            if self._left(due) <= 0:
+                raise StoreUnavailable(OutageCause.TIMEOUT)
+            # A batch whose answer was lost is sent as it was; what came since waits for the next one.
+            await self._send(tenant, due)
+            if tenant in self._collected:
+                self._unsent[tenant] = self._next_batch(tenant)
+                await self._send(tenant, due)
 
     def _next_batch(self, tenant: str) -> Batch:
         return Batch(f"{self._mark}{next(self._numbers):x}", tenant, self._collected.pop(tenant))
 
-    async def _send(self, tenant: str) -> None:
+    async def _send(self, tenant: str, due: float) -> None:
         batch = self._unsent.get(tenant)
         if batch is not None:
-            await self._store.add(batch, self._budget_seconds)
+            await self._store.add(batch, max(self._left(due), _LEAST_SECONDS))
             del self._unsent[tenant]
+
+    def _due(self) -> float:
+        return asyncio.get_running_loop().time() + self._budget_seconds
+
+    @staticmethod
+    def _left(due: float) -> float:
+        return due - asyncio.get_running_loop().time()
 
     async def daily(self, tenant: str, start: float, end: float) -> list[DailyUsage]:
         """A row for each day from that of `start` to the last that begins before `end` (seconds since 1970).
 
         What this replica noted is written first. Raises `StoreUnavailable`.
         """
-        await self.write()
+        due = self._due()
+        self._collect()
+        await self._write(tenant, due)
         days = list(range(self._midnight(start), int(-(-end // 1)), _DAY_SECONDS))
-        found = await self._store.read(tenant, days, self._budget_seconds)
+        found = await self._store.read(tenant, days, max(self._left(due), _LEAST_SECONDS))
         return [DailyUsage(day, figures) for day, figures in zip(days, found, strict=True)]
 
     async def sums(self, tenants: Sequence[str], start: float, end: float) -> dict[str, Figures]:

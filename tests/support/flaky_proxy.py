@@ -33,8 +33,17 @@ class FlakyProxy:
         self.connections = 0
 
     @property
+    def address(self) -> str:
+        return f"{self._host}:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"valkey://{self._host}:{self.port}/0"
+        return f"valkey://{self.address}/0"
+
+    @property
+    def open_connections(self) -> int:
+        """Of clients, as far as the proxy knows."""
+        return len(self._tasks)
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, self._host, 0)
