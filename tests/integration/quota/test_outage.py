@@ -29,7 +29,6 @@ from tests.support.quota_outages import (
     search,
 )
 
-
 LONGEST_SECONDS = 0.06
 
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from gateway.errors import GatewayError, TenantQuotaExceeded
-from gateway.quota.store import STORE_BUDGET_SECONDS
 from gateway.model import Tenant
 from gateway.quota.gate import QuotaGate
+from gateway.quota.store import STORE_BUDGET_SECONDS
 from tests.support.conditions import eventually
 from tests.support.quota import tenant
 from tests.support.quota_outages import Setup, Tally, always_resumed, calls, eventually_used, heal, search_repeatedly
