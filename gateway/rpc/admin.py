@@ -74,30 +74,20 @@ class AdminService:
     async def list_tenant_usage(self, call: Call, raw: bytes) -> pb.ListTenantUsageResponse:
         """The sums of each tenant's use over a period, a page at a time."""
         request = codec.parse(pb.ListTenantUsageRequest, raw)
-        first, end = codec.decode_period(
-            request.start_time if request.HasField("start_time") else None,
-            request.end_time if request.HasField("end_time") else None,
-            now=self._clock.now(),
-        )
-        size = codec.decode_page_size(request.page_size)
-        question = (
-            request.tenant,
-            request.start_time.ToNanoseconds() if request.HasField("start_time") else None,
-            request.end_time.ToNanoseconds() if request.HasField("end_time") else None,
-        )
-        after = codec.decode_page_token(request.page_token, question)
+        question = codec.decode_tenant_usage(request, now=self._clock.now())
         tenants = sorted(
             tenant.id
             for tenant in self._authenticator.tenants
-            if tenant.id > after and request.tenant in ("", tenant.id)
+            if tenant.id > question.after and question.tenant in ("", tenant.id)
         )
+        page, first, end = tenants[: question.size], *question.days
         try:
-            sums = await self._usage.sums(tenants[:size], first * _DAY_SECONDS, end * _DAY_SECONDS)
+            sums = await self._usage.sums(page, first * _DAY_SECONDS, end * _DAY_SECONDS)
         except StoreUnavailable:
             raise QuotaUnavailable("the use cannot be read at the moment") from None
         return pb.ListTenantUsageResponse(
             tenants=[codec.encode_tenant_usage(tenant, figures) for tenant, figures in sums.items()],
-            next_page_token=codec.encode_page_token(tenants[size - 1], question) if len(tenants) > size else "",
+            next_page_token=question.next_page_token(page[-1]) if len(tenants) > len(page) else "",
         )
 
 

@@ -147,7 +147,9 @@ def _pushback(row: Row, error: GatewayError, delay: float | None) -> int | None:
 
 
 def _retry_info(seconds: float) -> Message:
-    detail: Message = RetryInfo(retry_delay={"seconds": int(seconds), "nanos": int(seconds % 1 * 1e9)})
+    # Rounded up: whoever waits exactly so long must not come too early.
+    whole, nanos = divmod(math.ceil(seconds * 1e9), 1_000_000_000)
+    detail: Message = RetryInfo(retry_delay={"seconds": whole, "nanos": nanos})
     return detail
 
 

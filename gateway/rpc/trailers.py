@@ -13,7 +13,10 @@ def _template(steps: tuple[str, ...]) -> str:
 
 
 def trailers_of(record: CallRecord) -> tuple[tuple[str, str], ...]:
-    """`x-request-id`, `server-timing` (milliseconds), and `x-cache` and `x-quota-remaining` where they are known."""
+    """`x-request-id`, `server-timing` (milliseconds), and `x-cache` and `x-quota-remaining` where they are known.
+
+    `x-quota-remaining` is the least that any limit of calls that this one was counted by has left; 0 on a refusal by one.
+    """
     steps = record.steps
     timing = _template(tuple(steps)) % tuple([seconds * 1000 for seconds in steps.values()])
     trailers: tuple[tuple[str, str], ...] = (("x-request-id", record.request_id), ("server-timing", timing))

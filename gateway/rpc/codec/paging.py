@@ -1,4 +1,4 @@
-"""Pages of a list (AIP-158): how many, and where the next one starts."""
+"""Pages of a list (AIP-158): how many rows, and where the next page starts. Adds to the violations of a request."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import binascii
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from gateway.errors import FieldViolation, InvalidRequest
+from gateway.rpc.codec.violations import Violations
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
 _DIGEST_BYTES = 8
 
 
-def decode_page_size(page_size: int) -> int:
-    """Rows to return: 0 means the default, more than the most means the most. Raises `InvalidRequest`."""
+def collect_page_size(page_size: int, violations: Violations) -> int:
+    """Rows to return: 0 means the default, more than the most means the most."""
     if page_size < 0:
-        raise InvalidRequest((FieldViolation("page_size", f"is {page_size}; it must be 0 to {MAX_PAGE_SIZE}"),))
+        violations.add("page_size", f"is {page_size}; it must be 0 to {MAX_PAGE_SIZE}")
     return min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
@@ -25,8 +25,8 @@ def encode_page_token(last: str, question: tuple[object, ...]) -> str:
     return urlsafe_b64encode(_digest(question) + last.encode()).decode()
 
 
-def decode_page_token(token: str, question: tuple[object, ...]) -> str:
-    """The `last` of a token; "" for none. Raises `InvalidRequest` for one that is not of this question."""
+def collect_page_token(token: str, question: tuple[object, ...], violations: Violations) -> str:
+    """The `last` of a token; "" for none."""
     if not token:
         return ""
     try:
@@ -35,9 +35,8 @@ def decode_page_token(token: str, question: tuple[object, ...]) -> str:
             return raw[_DIGEST_BYTES:].decode()
     except (binascii.Error, ValueError):
         pass
-    raise InvalidRequest(
-        (FieldViolation("page_token", "is not the next_page_token of this very question: start without one"),)
-    )
+    violations.add("page_token", "is not the next_page_token of this very question: start without one")
+    return ""
 
 
 def _digest(question: tuple[object, ...]) -> bytes:

@@ -22,6 +22,16 @@ def decode_period(start: Timestamp | None, end: Timestamp | None, *, now: float)
     `InvalidRequest` with all violations at once.
     """
     violations = Violations()
+    period = collect_period(start, end, now=now, violations=violations)
+    violations.raise_any()
+    assert period is not None
+    return period
+
+
+def collect_period(
+    start: Timestamp | None, end: Timestamp | None, *, now: float, violations: Violations
+) -> tuple[int, int] | None:
+    """As `decode_period`, for a request with further rules: adds to `violations` instead of raising, and gives None."""
     end_at = int(now * _NANOS) if end is None else _nanoseconds(end, "end_time", violations)
     start_at = None if start is None else _nanoseconds(start, "start_time", violations)
     if start_at is not None and end_at is not None:
@@ -31,8 +41,8 @@ def decode_period(start: Timestamp | None, end: Timestamp | None, *, now: float)
             violations.add(field, "start_time must be before end_time, which is now if it is absent")
         elif end_at - start_at > _MAX_DAYS * _DAY_SECONDS * _NANOS:
             violations.add(field, f"end_time must be at most {_MAX_DAYS} days after start_time: ask in several parts")
-    violations.raise_any()
-    assert end_at is not None
+    if end_at is None or violations.any:
+        return None
     day = _DAY_SECONDS * _NANOS
     start_day = end_at // day - _DEFAULT_DAYS if start_at is None else start_at // day
     return start_day, -(-end_at // day)

@@ -25,6 +25,11 @@ class Violations:
         """A rule of the photo itself: another photo would make the request good."""
         self._found.append(FieldViolation(field, description))
 
+    @property
+    def any(self) -> bool:
+        """Whether any rule is broken so far."""
+        return bool(self._found)
+
     def raise_any(self) -> None:
         """Raises `ImageRejected` if the photo alone is at fault, `InvalidRequest` for any other violation."""
         if self._found:

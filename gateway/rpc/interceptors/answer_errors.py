@@ -10,7 +10,7 @@ from grpc import StatusCode
 from grpc.aio import AbortError
 
 from gateway.clock import Clock
-from gateway.errors import Cancelled, GatewayError
+from gateway.errors import Cancelled, GatewayError, QuotaExceeded
 from gateway.model import CacheStatus
 from gateway.rpc.call import Call, Context
 from gateway.rpc.status import status_of
@@ -67,7 +67,8 @@ def _note(error: GatewayError, code: StatusCode, call: Call) -> None:
     record.reason = error.reason.value
     record.code = code.name
     record.upstream_status = getattr(error, "upstream_status", record.upstream_status)
-    record.quota_limit = getattr(error, "limit_id", record.quota_limit)
+    if isinstance(error, QuotaExceeded):
+        record.quota_limit, record.quota_remaining = error.limit_id, 0
     # A search that several calls share was one request, which is told of in the line of the call that began it.
     shared = record.cache_status == CacheStatus.COALESCED
     record.upstream_attempts = 0 if shared else getattr(error, "attempts", record.upstream_attempts)

@@ -35,7 +35,7 @@ from tests.support.valkey import running_cluster, running_store
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SEEDS, CLUSTER_SEEDS = (range(20), range(3)) if ALL_SEEDS else (range(2), range(1))
+SEEDS, CLUSTER_SEEDS = (range(20), range(20)) if ALL_SEEDS else (range(2), range(1))
 DAY_LIMIT, CONCURRENCY, CLIENTS, AT_ONCE = 1000, 50, 8, 8
 # The limits are exact while the store is there. Where the machine was so busy that the store seemed out to some call, and
 # a limit was missed, the run shows nothing; it is made again with another tenant.
