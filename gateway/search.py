@@ -21,7 +21,7 @@ from gateway.cache.key import CacheKey
 from gateway.cache.results import Absent, CachedAnswer, ResultCache
 from gateway.cache.sharing import SharedSearches
 from gateway.clock import Clock
-from gateway.errors import CacheMiss, DeadlineTooShort, GatewayError, QuotaExceeded, UpstreamTimeout
+from gateway.errors import CacheMiss, DeadlineTooShort, GatewayError, GatewayOverloaded, QuotaExceeded, UpstreamTimeout
 from gateway.model import (
     CacheStatus,
     Search,
@@ -193,7 +193,6 @@ class FaceSearch:
         """Steps 10 to 12, in a task of their own. `looked_seconds` went by with looking into the cache."""
         reservation = await admission.reserve()
         tenant = admission.tenant.id
-        self._usage.today(tenant).upstream_calls += 1
         try:
             answer = await self._upstream.search(query)
         except asyncio.CancelledError:
@@ -205,6 +204,8 @@ class FaceSearch:
                 self._settle(tenant, reservation)
             else:
                 reservation.refund()
+                if not isinstance(error, GatewayOverloaded):  # Then no connection was free, and nothing was sent.
+                    self._usage.today(tenant).upstream_calls += 1
             raise
         self._settle(tenant, reservation)
         expire_time = None
@@ -214,4 +215,6 @@ class FaceSearch:
 
     def _settle(self, tenant: str, reservation: Reservation) -> None:
         reservation.settle()
-        self._usage.today(tenant).charged_units += 1
+        today = self._usage.today(tenant)
+        today.upstream_calls += 1
+        today.charged_units += 1

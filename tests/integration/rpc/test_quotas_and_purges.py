@@ -16,7 +16,7 @@ from facegate.search.v1 import face_search_service_pb2 as pb
 from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStub
 
 from gateway.app import Gateway
-from gateway.errors import FaceSetUnusable, ImageRejected
+from gateway.errors import FaceSetUnusable, GatewayOverloaded, ImageRejected
 from tests.support.conditions import eventually
 from tests.support.gateway import config_of, refusal, refusal_of, running
 from tests.support.images import jpeg
@@ -206,16 +206,18 @@ async def test_tenants_share_no_answers(stub: Any, upstream: FakeUpstream) -> No
 
 
 async def test_usage_is_a_row_a_day(stub: Any, admin: Any, upstream: FakeUpstream) -> None:
-    """What a tenant did, for itself and for operators."""
+    """What a tenant did, for itself and for operators; a search that found no connection free went nowhere."""
     await stub.SearchFace(search(), metadata=login("kyc"))
     await stub.SearchFace(search(), metadata=login("kyc"))
     upstream.answer = FaceSetUnusable("QUERY_FAILED")
     await refusal(stub.SearchFace(search(7), metadata=login("kyc")))
+    upstream.answer = GatewayOverloaded()
+    await refusal(stub.SearchFace(search(8), metadata=login("kyc")))
     (row,) = (await stub.GetUsage(pb.GetUsageRequest(), metadata=login("kyc"))).days
-    assert (row.searches, row.cache_hits, row.failures, row.upstream_calls, row.charged_units) == (3, 1, 1, 2, 1)
+    assert (row.searches, row.cache_hits, row.failures, row.upstream_calls, row.charged_units) == (4, 1, 2, 2, 1)
     answer = await admin.ListTenantUsage(admin_pb.ListTenantUsageRequest(), metadata=login("ops"))
     assert [usage.tenant for usage in answer.tenants] == ["free", "kyc", "ops"]
-    assert answer.tenants[1].searches == 3
+    assert answer.tenants[1].searches == 4
 
 
 async def test_usage_comes_in_pages(admin: Any) -> None:
