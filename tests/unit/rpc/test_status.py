@@ -93,7 +93,7 @@ def test_a_quota_error_names_the_limit_and_the_delay() -> None:
     answer = status_of(errors.TenantQuotaExceeded("kyc", "upstream_calls_per_day", retry_after_seconds=90.5), "r1")
     assert answer.code is StatusCode.RESOURCE_EXHAUSTED
     assert detail(answer, RetryInfo).retry_delay.ToTimedelta().total_seconds() == 90.5  # type: ignore[attr-defined]
-    late = status_of(errors.TenantRateLimited("kyc", "rate", retry_after_seconds=0.333_334), "r1")
-    assert detail(late, RetryInfo).retry_delay.ToNanoseconds() >= 333_334_000  # type: ignore[attr-defined]
+    late = status_of(errors.TenantRateLimited("kyc", "rate", retry_after_seconds=1.428_572), "r1")
+    assert detail(late, RetryInfo).retry_delay.ToNanoseconds() >= 1_428_572_000  # type: ignore[attr-defined]
     violation = detail(answer, QuotaFailure).violations[0]  # type: ignore[attr-defined]
     assert (violation.subject, violation.description) == ("tenant:kyc", "upstream_calls_per_day")
