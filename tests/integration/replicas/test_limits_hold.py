@@ -149,6 +149,14 @@ def _tell(sandbox: Sandbox, run: Run, seed: int, attempt: int, seconds: float) -
     )
 
 
+async def all_is_told(replica: Replica, who: str) -> None:
+    """The last slots of the other replicas are free within 5 ms; on a busy machine later, but long before a lease ends."""
+    deadline = time.monotonic() + 3
+    while (found := (await replica.used(who), await replica.used(who, "concurrency"))) != (DAY_LIMIT, 0):
+        assert time.monotonic() < deadline, f"(used, in flight) is {found}"
+        await asyncio.sleep(0.02)
+
+
 async def exactly_the_limit(sandbox: Sandbox, replicas: list[Replica], seed: int) -> None:
     await clear_of_midnight()
     for attempt in range(ATTEMPTS):
@@ -171,8 +179,7 @@ async def exactly_the_limit(sandbox: Sandbox, replicas: list[Replica], seed: int
     assert run.ends["TENANT_CONCURRENCY_EXCEEDED"] > 0, "concurrency never refused: this run shows nothing"
     assert set(run.ends) <= {"OK", "FACE_SET_UNUSABLE", "TENANT_QUOTA_EXCEEDED", "TENANT_CONCURRENCY_EXCEEDED"}
     for replica in replicas:
-        assert await replica.used(who) == DAY_LIMIT
-        assert await replica.used(who, "concurrency") == 0
+        await all_is_told(replica, who)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
