@@ -22,6 +22,7 @@ _WRITE_SECONDS = 0.9
 """Between two writes; with the write itself it is at least one a second."""
 
 _CLOSE_SECONDS = 1.0
+_AGAIN_SECONDS = 0.05
 _LEAST_SECONDS = 0.005
 """For the next step when a late event loop, not the store, has used up the time."""
 
@@ -151,8 +152,7 @@ class UsageLedger:
     async def _write_always(self) -> None:
         while True:
             await asyncio.sleep(_WRITE_SECONDS)
-            with contextlib.suppress(StoreUnavailable):
-                await self.write()
+            await self._written()
 
     async def write(self) -> None:
         """Writes all that was noted. Raises `StoreUnavailable`; then nothing is lost, and nothing counts twice."""
@@ -209,13 +209,21 @@ class UsageLedger:
         return totals
 
     async def aclose(self) -> None:
-        """Stops, and writes what is left, for at most a second."""
+        """Stops, and writes what is left; tries for at most a second, since there is no later."""
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        with contextlib.suppress(StoreUnavailable, TimeoutError):
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self.write()
+                while not await self._written():
+                    await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _written(self) -> bool:
+        try:
+            await self.write()
+        except StoreUnavailable:
+            return False
+        return True
 
 
 def figures_of(values: Sequence[int]) -> Figures:

@@ -259,15 +259,16 @@ async def test_a_refund_that_overtakes_its_question_keeps_it_from_charging(quota
 
 
 async def test_charges_are_written_back_once_by_id(quota: Harness) -> None:
-    """What was charged already, or refunded, is not charged again; limits do not matter."""
+    """What was charged already, or refunded, is not charged again; limits do not matter, nor that the store refused."""
     limits = tenant(minute=1, day=2).limits
     await quota.store.reserve("a", limits, "1", PATIENCE)
+    assert (await quota.store.reserve("a", limits, "no", PATIENCE)).limit_id
     counts = (await quota.store.look("a", limits, PATIENCE)).counts
     ends = {window: count.end_us for window, count in counts.items()}
     quota.store.refund("a", "gone")
     await used(quota, "a", limits)
     for _ in range(2):
-        await quota.store.charge("a", [Charge(one, ends) for one in ("1", "2", "3", "gone")], PATIENCE)
+        await quota.store.charge("a", [Charge(one, ends) for one in ("1", "2", "no", "gone")], PATIENCE)
     assert await used(quota, "a", limits) == {Window.MINUTE: 3, Window.DAY: 3}
     quota.store.refund("a", "2")
     assert await used(quota, "a", limits) == {Window.MINUTE: 2, Window.DAY: 2}

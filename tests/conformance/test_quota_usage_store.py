@@ -34,14 +34,16 @@ async def store(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Usage
 
 
 class LosingStore:
-    """Writes, and then says that it did not, as often as it is told."""
+    """As often as it is told, writes and then says that it did not, or does not write (`refuses`)."""
 
-    def __init__(self, store: UsageStore, losses: int) -> None:
+    def __init__(self, store: UsageStore, losses: int, *, refuses: bool = False) -> None:
         self._store = store
         self.losses = losses
+        self._refuses = refuses
 
     async def add(self, batch: Batch, budget_seconds: float) -> None:
-        await self._store.add(batch, budget_seconds)
+        if not (self.losses and self._refuses):
+            await self._store.add(batch, budget_seconds)
         if self.losses:
             self.losses -= 1
             raise StoreUnavailable(OutageCause.TIMEOUT)
@@ -96,6 +98,15 @@ async def test_the_ledger_writes_within_a_second_and_at_the_end(store: UsageStor
     ledger.today("a").searches += 1
     await ledger.aclose()
     assert (await store.read("a", [today], PATIENCE))[0].searches == 2
+
+
+async def test_the_end_is_no_reason_to_give_up_at_once(store: UsageStore) -> None:
+    """A store that hesitates while the gateway ends gets the last figures all the same."""
+    clock = HandClock()
+    ledger = UsageLedger(LosingStore(store, losses=3, refuses=True), clock, budget_seconds=PATIENCE)
+    ledger.today("a").searches += 1
+    await ledger.aclose()
+    assert (await store.read("a", [int(clock.now()) // DAY * DAY], PATIENCE))[0].searches == 1
 
 
 async def test_a_batch_whose_answer_was_lost_counts_once(url: str) -> None:
