@@ -172,10 +172,12 @@ class Lane:
         return task.result()
 
     def _connect_ended(self, task: asyncio.Task[_Connection]) -> None:
+        connection = None if task.cancelled() or task.exception() is not None else task.result()
         if self._connecting is task:
             self._connecting = None
-        if not task.cancelled() and task.exception() is None:
-            self._connection = task.result()
+            self._connection = connection
+        elif connection is not None:
+            connection.abort()  # It was given up in the moment in which it was made.
 
     async def _connect(self) -> _Connection:
         address, loop = self.address, asyncio.get_running_loop()

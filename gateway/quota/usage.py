@@ -215,7 +215,7 @@ class UsageLedger:
             await asyncio.gather(self._writer, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                while not await self._written():
+                while not await self._written():  # noqa: ASYNC110 - nothing tells when a store is back
                     await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _written(self) -> bool:

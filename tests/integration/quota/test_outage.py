@@ -92,6 +92,18 @@ async def test_all_questions_of_a_call_share_one_budget(setup: Setup) -> None:
     setup.proxy.delay_seconds = 0.0
 
 
+async def test_a_call_that_had_no_answer_does_not_ask_again(setup: Setup) -> None:
+    """Its time is used up: whatever else it needs is decided without the store."""
+    gate = await setup.gate(budget_seconds=0.6)
+    with await gate.admit(tenant(day=100)) as admission:
+        setup.proxy.blackhole = True
+        assert (await admission.reserve()).degraded
+        assert not gate.degraded, "one time-out is no outage: this run shows nothing"
+        began = time.perf_counter()
+        assert (await admission.reserve()).degraded
+        assert time.perf_counter() - began < 0.3
+
+
 async def test_a_report_waits_no_longer_than_a_call(setup: Setup) -> None:
     """GetQuota and GetUsage of a store that is silent: each is told so within 60 ms, however many ask at once."""
     who = tenant(day=10, concurrency=4)
