@@ -33,7 +33,6 @@ from gateway.quota.windows import LIMIT_IDS
 
 _FLUSH_SECONDS = 0.005
 _AGAIN_SECONDS = 0.25
-_RENEW_SECONDS = SLOT_LEASE_US / 3 / 1_000_000
 _BACKGROUND_BUDGET_SECONDS = 0.25
 _RECORD_MS = 86_400_000
 """An open reservation's record, and a refund's: longer than any outage after which it may be told again."""
@@ -45,10 +44,20 @@ _FINISH, _CHARGE, _RESTATE = Script("finish"), Script("charge"), Script("restate
 
 
 class ValkeyQuotaStore:
-    """A `QuotaStore` on Valkey. `time_us` takes the place of the server's clock in tests."""
+    """A `QuotaStore` on Valkey. `time_us` takes the place of the server's clock in tests.
 
-    def __init__(self, link: ScriptLink, *, time_us: Callable[[], int] | None = None) -> None:
+    `renew_seconds`: how often the leases of calls in flight are renewed.
+    """
+
+    def __init__(
+        self,
+        link: ScriptLink,
+        *,
+        time_us: Callable[[], int] | None = None,
+        renew_seconds: float = SLOT_LEASE_US / 3 / 1_000_000,
+    ) -> None:
         self._link = link
+        self._renew_seconds = renew_seconds
         self._time_us = time_us
         self._tenants: dict[str, Known] = {}
         self._mark = secrets.token_hex(6)
@@ -284,5 +293,5 @@ class ValkeyQuotaStore:
 
     async def _renew_always(self) -> None:
         while True:
-            await asyncio.sleep(_RENEW_SECONDS)
+            await asyncio.sleep(self._renew_seconds)
             self.renew()

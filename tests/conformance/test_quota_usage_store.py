@@ -109,11 +109,12 @@ async def test_the_end_is_no_reason_to_give_up_at_once(store: UsageStore) -> Non
     assert (await store.read("a", [int(clock.now()) // DAY * DAY], PATIENCE))[0].searches == 1
 
 
-async def test_a_batch_whose_answer_was_lost_counts_once(url: str) -> None:
+@pytest.mark.parametrize("refuses", [False, True], ids=["written", "not written"])
+async def test_a_batch_whose_answer_was_lost_counts_once(url: str, refuses: bool) -> None:
     """It is sent again as it was, by its id; what came since goes in a batch of its own, and nothing is lost."""
     link = link_to(url, prefix=fresh_prefix())
     clock = HandClock()
-    losing = LosingStore(ValkeyUsageStore(link), losses=2)
+    losing = LosingStore(ValkeyUsageStore(link), losses=2, refuses=refuses)
     ledger = UsageLedger(losing, clock, budget_seconds=PATIENCE)
     for _ in range(2):
         ledger.today("a").searches += 1

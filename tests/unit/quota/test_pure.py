@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.model import Limits, RateLimit, Window
 from gateway.quota.gcra import CALL, MAX_BURST, flow_of, level_after, share_of, wait_us
+from gateway.quota.known import Known
 from gateway.quota.link import link_to
 from gateway.quota.share import TenantShare
 from gateway.quota.standing import Standing
@@ -88,6 +89,35 @@ def test_a_share_refuses_all_windows_or_none() -> None:
     share.give_back(ends)
     assert share.spend(limits, MINUTE)[0] == ""
     assert share.left(limits, MINUTE)[Window.DAY] == Count(2, DAY)
+
+
+def test_a_window_that_begins_in_an_outage_is_shared_as_a_whole() -> None:
+    """What was left of the one before does not matter; what is divided is the limit."""
+    limits = Limits(upstream_calls={Window.MINUTE: 9})
+    share = TenantShare(3)
+    share.looked(limits, (Count(9, MINUTE),))
+    assert share.spend(limits, MINUTE - 1)[0]
+    spent = 0
+    while not share.spend(limits, MINUTE)[0]:
+        spent += 1
+    assert spent == 3
+
+
+def test_time_in_an_outage_is_the_stores() -> None:
+    """Carried on by the replica's monotonic clock: its wall clock may be an hour off."""
+    standing = Standing(1)
+    standing.looked(Limits(), Reserved("", 0, None, 7_000_000, ()), 100.0)
+    assert standing.now_us(101.5, 3600.0) == 8_500_000
+
+
+def test_a_released_slot_is_not_renewed_any_more() -> None:
+    """Slots are freed before others are renewed: a renewal that still waits would bring it back for a whole lease."""
+    known = Known()
+    known.held["call"] = None
+    known.renewed = ["call"]
+    known.release("call")
+    notices = known.take()
+    assert (notices.freed, notices.renewed) == (["call"], [])
 
 
 def test_a_share_of_a_small_burst_is_one_call() -> None:
