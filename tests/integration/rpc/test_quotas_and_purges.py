@@ -221,7 +221,7 @@ async def test_usage_is_a_row_a_day(stub: Any, admin: Any, upstream: FakeUpstrea
 
 
 async def test_usage_comes_in_pages(admin: Any) -> None:
-    """AIP-158: a token continues its own question only."""
+    """AIP-158: a token continues its own question only; a tenant that does not exist has no entry."""
     request = admin_pb.ListTenantUsageRequest(page_size=2)
     first = await admin.ListTenantUsage(request, metadata=login("ops"))
     assert [usage.tenant for usage in first.tenants] == ["free", "kyc"]
@@ -231,6 +231,8 @@ async def test_usage_comes_in_pages(admin: Any) -> None:
     request.tenant = "kyc"
     error = await refusal(admin.ListTenantUsage(request, metadata=login("ops")))
     assert error.details["BadRequest"].field_violations[0].field == "page_token"
+    nobody = await admin.ListTenantUsage(admin_pb.ListTenantUsageRequest(tenant="nobody"), metadata=login("ops"))
+    assert (list(nobody.tenants), nobody.next_page_token) == ([], "")
     request.start_time.seconds, request.page_size = 2**40, -1
     error = await refusal(admin.ListTenantUsage(request, metadata=login("ops")))
     fields = [violation.field for violation in error.details["BadRequest"].field_violations]
