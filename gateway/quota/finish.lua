@@ -1,16 +1,17 @@
 -- What is over, and what goes on: slots freed, reservations settled or refunded, leases renewed. All idempotent.
 --   KEYS  state hash, slots, records of reservations to settle..., records to refund...
---   ARGV  echo, time ("" for the server's), lease, lifetime of a refund's record in ms, how many slots to free, how many
---         reservations to settle, then the slots to free..., then the slots to renew...
+--   ARGV  echo, time ("" for the server's), lease, lifetime of a refund's record in ms, how many slots to free, how many to
+--         take, how many reservations to settle, then the slots to free..., to take..., to renew...
 --   gives echo
 
 local now = clock(ARGV[2], redis.call("HGET", KEYS[1], "last"))
-local freed, settled = tonumber(ARGV[5]), tonumber(ARGV[6])
-for i = 7, 6 + freed do redis.call("ZREM", KEYS[2], ARGV[i]) end
-for i = 7 + freed, #ARGV do
-  redis.call("ZADD", KEYS[2], whole(now + tonumber(ARGV[3])), ARGV[i])
-  redis.call("PEXPIRE", KEYS[2], KEEP_MS)
-end
+local freed, taken, settled = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+for i = 8, 7 + freed do redis.call("ZREM", KEYS[2], ARGV[i]) end
+local lease = whole(now + tonumber(ARGV[3]))
+for i = 8 + freed, 7 + freed + taken do redis.call("ZADD", KEYS[2], lease, ARGV[i]) end
+-- A renewal that comes late, over a connection that was given up, must not bring back a slot that was freed.
+for i = 8 + freed + taken, #ARGV do redis.call("ZADD", KEYS[2], "XX", lease, ARGV[i]) end
+if #ARGV > 7 + freed then redis.call("PEXPIRE", KEYS[2], KEEP_MS) end
 
 for i = 3, 2 + settled do
   local record = redis.call("GET", KEYS[i])

@@ -17,9 +17,10 @@ _MOST = 20_000
 
 
 class Notices(NamedTuple):
-    """One batch of what is over or goes on: slots to free and to renew, reservations to settle and to refund."""
+    """One batch of what is over or goes on: slots to free, to take and to renew, reservations to settle and to refund."""
 
     freed: list[str]
+    taken: list[str]
     renewed: list[str]
     settled: list[str]
     refunded: list[str]
@@ -28,13 +29,14 @@ class Notices(NamedTuple):
 class Known:
     """One tenant. `born` is the mark of the state that was last seen, "" before the first answer."""
 
-    __slots__ = ("born", "freed", "held", "refunded", "renewed", "seen", "settled")
+    __slots__ = ("born", "freed", "held", "refunded", "renewed", "seen", "settled", "taken")
 
     def __init__(self) -> None:
         self.born = ""
         self.held: dict[str, None] = {}
         self.seen: dict[Window, Count] = {}
         self.freed: list[str] = []
+        self.taken: list[str] = []
         self.renewed: list[str] = []
         self.settled: list[str] = []
         self.refunded: list[str] = []
@@ -47,16 +49,17 @@ class Known:
                 self.seen[window] = count
 
     def release(self, call: str) -> None:
-        """The slot is to be freed; a renewal that waits must not bring it back."""
+        """The slot is to be freed; what waits to be told of it must not bring it back."""
         self.held.pop(call, None)
-        if call in self.renewed:
-            self.renewed.remove(call)
+        for waiting in (self.taken, self.renewed):
+            if call in waiting:
+                waiting.remove(call)
         self.freed.append(call)
 
     @property
     def waiting(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self.freed or self.renewed or self.settled or self.refunded)
+        return bool(self.freed or self.taken or self.renewed or self.settled or self.refunded)
 
     def take_freed(self) -> list[str]:
         """Slots to free, for a question to carry along."""
@@ -67,8 +70,9 @@ class Known:
 
     def take(self) -> Notices:
         """The next batch of everything."""
-        notices = Notices(self.take_freed(), self.renewed[:_BATCH], self.settled[:_BATCH], self.refunded[:_BATCH])
-        del self.renewed[:_BATCH], self.settled[:_BATCH], self.refunded[:_BATCH]
+        slots = (self.take_freed(), self.taken[:_BATCH], self.renewed[:_BATCH])
+        notices = Notices(*slots, self.settled[:_BATCH], self.refunded[:_BATCH])
+        del self.taken[:_BATCH], self.renewed[:_BATCH], self.settled[:_BATCH], self.refunded[:_BATCH]
         return notices
 
     def put_back(self, notices: Notices) -> None:
@@ -77,6 +81,7 @@ class Known:
         A settlement is not worth it: its record in the store ends by itself.
         """
         self.freed = (notices.freed + self.freed)[-_MOST:]
+        self.taken = [call for call in notices.taken if call in self.held] + self.taken
         self.renewed = [call for call in notices.renewed if call in self.held] + self.renewed
         self.refunded = (notices.refunded + self.refunded)[-_MOST:]
         del self.settled[:-_MOST]

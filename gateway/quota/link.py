@@ -56,11 +56,20 @@ class ScriptLink:
         """The key `name` of a tenant."""
         return f"{self._prefix}{{{tenant}}}:{name}"
 
-    async def run(self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], budget: float) -> Any:
+    async def run(
+        self,
+        script: Script,
+        tenant: str,
+        keys: Sequence[str],
+        words: Sequence[Word],
+        budget: float,
+        *,
+        again: bool = True,
+    ) -> Any:
         """The script's answer, within `budget` seconds. `words[0]` must be unique to the question.
 
-        A command that was on a connection when it broke is sent again on a new one, if time is left: so every script
-        must be idempotent by its ids.
+        A command that was on a connection when it broke is sent again on a new one, if time is left, and if it is as true
+        then (`again`; else raises `Lost`): so every script must be idempotent by its ids.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -79,7 +88,7 @@ class ScriptLink:
             try:
                 reply = await lane.call(command, due, echo=echo, asking=asking)
             except Lost:
-                if due - loop.time() < _AGAIN_SECONDS or hop == _HOPS:
+                if not again or due - loop.time() < _AGAIN_SECONDS or hop == _HOPS:
                     raise
                 continue
             if not isinstance(reply, hiredis.ReplyError):

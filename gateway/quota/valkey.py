@@ -18,6 +18,7 @@ from typing import Any
 from gateway.model import Limits, Window
 from gateway.quota.gcra import flow_of, remaining
 from gateway.quota.known import Known, Notices
+from gateway.quota.lane import Lost
 from gateway.quota.link import Script, ScriptLink, Word
 from gateway.quota.store import (
     SLOT_LEASE_US,
@@ -115,7 +116,7 @@ class ValkeyQuotaStore:
             else:
                 raise StoreUnavailable(OutageCause.REFUSED)
         except BaseException:
-            known.put_back(Notices(freed, [], [], []))
+            known.put_back(Notices(freed, [], [], [], []))
             raise
         _, verdict, born, wait, level = reply
         known.born = born.decode()
@@ -172,7 +173,7 @@ class ValkeyQuotaStore:
         """See `QuotaStore.hold`."""
         known = self._known(tenant)
         known.held[call] = None
-        known.renewed.append(call)
+        known.taken.append(call)
         self._flush_soon(tenant, known)
 
     def release(self, tenant: str, call: str) -> None:
@@ -222,10 +223,10 @@ class ValkeyQuotaStore:
         self._link.disconnect()
 
     async def _ask(
-        self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float
+        self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float, *, again: bool = True
     ) -> list[Any]:
         budget = due - asyncio.get_running_loop().time()
-        reply: list[Any] = await self._link.run(script, tenant, keys, words, budget)
+        reply: list[Any] = await self._link.run(script, tenant, keys, words, budget, again=again)
         return reply
 
     def _record(self, tenant: str, reservation: str) -> str:
@@ -245,7 +246,7 @@ class ValkeyQuotaStore:
             *counts,
             *known.held,
         ]
-        reply = await self._ask(_RESTATE, tenant, keys, words, due)
+        reply = await self._ask(_RESTATE, tenant, keys, words, due, again=False)
         known.born = reply[1].decode()
 
     def _flush_soon(self, tenant: str, known: Known, seconds: float = _FLUSH_SECONDS) -> None:
@@ -273,13 +274,26 @@ class ValkeyQuotaStore:
             self._unflushed.pop(tenant, None)
 
     async def _tell(self, tenant: str, known: Known, budget_seconds: float) -> None:
+        due = asyncio.get_running_loop().time() + budget_seconds
+        for ask in range(1, _ASKS + 1):
+            try:
+                await self._tell_once(tenant, known, due)
+            except Lost:
+                if ask == _ASKS:
+                    raise
+            else:
+                return
+
+    async def _tell_once(self, tenant: str, known: Known, due: float) -> None:
+        """Never sent again as it was: a call that it renews may have been released since, by a question that overtook it."""
         notices = known.take()
         keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
         keys += [self._record(tenant, one) for one in (*notices.settled, *notices.refunded)]
-        counts = (len(notices.freed), len(notices.settled))
-        words = [self._fresh(), self._now(), SLOT_LEASE_US, _RECORD_MS, *counts, *notices.freed, *notices.renewed]
+        counts = (len(notices.freed), len(notices.taken), len(notices.settled))
+        slots = (*notices.freed, *notices.taken, *notices.renewed)
+        words = [self._fresh(), self._now(), SLOT_LEASE_US, _RECORD_MS, *counts, *slots]
         try:
-            await self._link.run(_FINISH, tenant, keys, words, budget_seconds)
+            await self._ask(_FINISH, tenant, keys, words, due, again=False)
         except BaseException:
             known.put_back(notices)
             raise

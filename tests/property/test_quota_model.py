@@ -44,10 +44,19 @@ class CrashingLink:
         self.key = link.key
         self.disconnect = link.disconnect
 
-    async def run(self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], budget: float) -> Any:
+    async def run(
+        self,
+        script: Script,
+        tenant: str,
+        keys: Sequence[str],
+        words: Sequence[Word],
+        budget: float,
+        *,
+        again: bool = True,
+    ) -> Any:
         if self.crash == "before":
             raise Crash
-        reply = await self._link.run(script, tenant, keys, words, budget)
+        reply = await self._link.run(script, tenant, keys, words, budget, again=again)
         if self.crash == "after":
             raise Crash
         return reply

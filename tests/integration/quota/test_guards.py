@@ -112,6 +112,20 @@ async def test_an_open_slot_is_renewed_while_its_call_runs(server: StoreServer) 
     await store.aclose()
 
 
+async def test_a_renewal_that_comes_late_brings_no_slot_back(server: StoreServer) -> None:
+    """A connection was given up with the renewal on it, the slot was freed over the next one; then the server read it."""
+    prefix, limits = fresh_prefix(), tenant(concurrency=1).limits
+    store, late = (ValkeyQuotaStore(link_to(server.url, prefix=prefix)) for _ in range(2))
+    for one in (store, late):
+        assert (await one.admit("t", limits, "call", PATIENCE)).limit_id == ""
+    store.release("t", "call")
+    assert (await store.look("t", limits, PATIENCE)).slots == 0
+    late.renew()
+    assert (await late.look("t", limits, PATIENCE)).slots == 0
+    await store.aclose()
+    await late.aclose()
+
+
 async def test_a_started_store_renews_by_itself(server: StoreServer) -> None:
     """As often as it is told, from its start on."""
     clock, prefix = HandClock(), fresh_prefix()
