@@ -74,11 +74,13 @@ class ScriptLink:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            return await self._run(script, tenant, keys, words, began + budget)
+            return await self._run(script, tenant, keys, words, began + budget, again=again)
         finally:
             self._asked(loop.time() - began)
 
-    async def _run(self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float) -> Any:
+    async def _run(
+        self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float, *, again: bool
+    ) -> Any:
         loop = asyncio.get_running_loop()
         echo = str(words[0]).encode()
         command = pack("EVALSHA", script.sha, len(keys), *keys, *words)
