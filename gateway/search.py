@@ -106,9 +106,14 @@ class FaceSearch:
         cached = plan(search.cache_control)
         started = self._clock.monotonic()
         key = self._cache.key(admission.tenant.id, face_set, search.image.content)
-        found = self._peek(cached, key, search)
-        if found is None:
-            found = await self._cache.fetch(key, search.parameters, search.cache_control.max_age_seconds)
+        found: CachedAnswer | Absent | None
+        if cached.reads:
+            max_age_seconds = search.cache_control.max_age_seconds
+            found = self._cache.peek(key, search.parameters, max_age_seconds)
+            if found is None:
+                found = await self._cache.fetch(key, search.parameters, max_age_seconds)
+        else:
+            found = Absent.MISS if self._cache.available() else Absent.OUT
         record.spent("cache", started, self._clock.monotonic())
         if isinstance(found, CachedAnswer):
             self._usage.today(admission.tenant.id).cache_hits += 1
@@ -146,12 +151,6 @@ class FaceSearch:
             upstream_calls=0 if joined else 1,
             degraded=admission.degraded or landed.degraded,
         )
-
-    def _peek(self, cached: CachePlan, key: CacheKey, search: Search) -> CachedAnswer | Absent | None:
-        """What can be told of the cache without waiting for it; None if that is not enough."""
-        if cached.reads:
-            return self._cache.peek(key, search.parameters, search.cache_control.max_age_seconds)
-        return Absent.MISS if self._cache.available() else Absent.OUT
 
     async def _share(
         self,

@@ -61,17 +61,13 @@ def _hash(key: bytes, names: tuple[str | int, ...]) -> bytes:
 class KeyRing:
     """The keys in force, which a re-read key file replaces. Entries under the former keys are never found again."""
 
-    __slots__ = ("_current",)
+    __slots__ = ("current",)
 
     def __init__(self, master: bytes | None = None) -> None:
         """`master` None: a random key, which nobody else ever has; for a store that ends with this process."""
-        self._current = CacheKeys(secrets.token_bytes(KEY_BYTES) if master is None else master)
-
-    @property
-    def current(self) -> CacheKeys:
+        self.current = CacheKeys(secrets.token_bytes(KEY_BYTES) if master is None else master)
         """The keys in force; another object after `replace`."""
-        return self._current
 
     def replace(self, master: bytes) -> None:
         """Brings a new master key into force. Raises `ValueError` (and keeps the last good one) for a wrong length."""
-        self._current = CacheKeys(master)
+        self.current = CacheKeys(master)

@@ -55,7 +55,7 @@ class _Shard:
             self.payload_bytes -= _NAME_RESIDENT + _resident(len(stored))
             return None
         self.records[name] = stored
-        return stored
+        return stored[_EXPIRY.size :]
 
     def put(self, name: bytes, stored: bytes, now: float) -> None:
         self.remove(name)
@@ -104,8 +104,7 @@ class Records:
 
     def get(self, name: bytes) -> bytes | None:
         """The record, which counts as used now; None if there is none or it is dead."""
-        stored = self._shard(name).get(name, self._now())
-        return None if stored is None else stored[_EXPIRY.size :]
+        return self._shard(name).get(name, self._now())
 
     def put(self, name: bytes, record: bytes, expires_at: float) -> None:
         """Keeps the record, as far as it fits."""

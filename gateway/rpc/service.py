@@ -41,7 +41,7 @@ class FaceSearchService:
         """Searches one image in one face set."""
         search = codec.decode_search(codec.parse(pb.SearchFaceRequest, raw), now=self._clock.now())
         answer = await self._search(call.tenant, search, call.deadline, call.record)
-        return codec.encode_answer(answer, call.request_id, now=self._clock.now())
+        return codec.encode_answer(answer, call.record.request_id, now=self._clock.now())
 
     async def get_quota(self, call: Call, raw: bytes) -> pb.GetQuotaResponse:
         """The caller's limits and what is left of them."""
