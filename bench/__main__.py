@@ -92,9 +92,10 @@ def _line(result: Result) -> str:
     def middle(samples: list[Sample], name: str) -> float:
         return median(float(getattr(sample, name)) for sample in samples)
 
+    target = "no target" if result.target is None else f"target {result.target:.2f}"
     return (
         f"  {result.case:20} {result.ratio(lambda s: s.calls_per_second):5.2f} of bare throughput "
-        f"(target {result.target:.2f}; {middle(result.gateway, 'calls_per_second'):.0f} to "
+        f"({target}; {middle(result.gateway, 'calls_per_second'):.0f} to "
         f"{middle(result.bare, 'calls_per_second'):.0f} calls/s by {result.tool})\n"
         f"  {'':20} {result.ratio(lambda s: s.cpu_us_per_call):5.2f} of bare processor time "
         f"({middle(result.gateway, 'cpu_us_per_call'):.0f} to {middle(result.bare, 'cpu_us_per_call'):.0f} µs a call)\n"

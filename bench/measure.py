@@ -32,7 +32,7 @@ class Result:
 
     case: str
     stores: str
-    target: float
+    target: float | None
     tool: str = ""
     skipped: str = ""
     bare: list[Sample] = field(default_factory=list)
@@ -57,7 +57,7 @@ class NotAnswered(Exception):
 
 def measure(case: Case, bare: Server, ours: Server, load: Load, *, stores: str, pairs: int, seconds: float) -> Result:
     """`pairs` alternating pairs of about `seconds` each. A case that this gateway cannot do is skipped with the reason."""
-    result = Result(case.name, stores, case.target, load.tool(case))
+    result = Result(case.name, stores, case.targets.get(stores), load.tool(case))
     try:
         _check(load, ours, case)
     except NotAnswered as error:

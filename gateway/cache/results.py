@@ -160,6 +160,8 @@ class ResultCache:
         lifetime_seconds = self.policy.lifetime_seconds(answer.outcome)
 
         def change(record: bytes | None) -> tuple[bytes, float]:
+            if record is None:
+                return entries.pack([new]), lifetime_seconds
             kept = entries.merge(new, (entry for entry in _readable(record) if self._left(entry, now) > 0))
             return entries.pack(kept), max(self._left(entry, now) for entry in kept)
 
