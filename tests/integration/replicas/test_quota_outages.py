@@ -166,9 +166,14 @@ async def back(gateway: Replica, who: str) -> float:
 
 
 async def two_lines(gateway: Replica, logged: int) -> None:
-    """Whatever the number of calls. Lines are written by a thread of their own, so the second may be on its way."""
+    """A line a change, whatever the number of calls. Lines are written by a thread of their own, so one may be on its way.
+
+    A machine that is busy with other things can make the store seem lost once more: that is two changes more.
+    """
     await eventually(lambda: len(gateway.events("quota.store_")) >= logged + 2, "both changes are logged")
-    assert gateway.events("quota.store_")[logged:] == ["quota.store_lost", "quota.store_recovered"]
+    changes = gateway.events("quota.store_")[logged:]
+    assert changes == ["quota.store_lost", "quota.store_recovered"] * (len(changes) // 2)
+    assert len(changes) <= 6
 
 
 async def charged(gateway: Replica, who: str, expected: int) -> None:
