@@ -70,8 +70,6 @@ class ResultCache:
         self._keymaker = Keymaker(ring, store.epochs, base_url)
         self._now = clock.now
         self.policy = policy
-        self.key = self._keymaker.key
-        """The key of an image's answers: see `Keymaker.key`."""
 
     def available(self) -> bool:
         """Whether answers can be served and kept now; False makes a search a bypass, whatever its plan."""
@@ -80,6 +78,10 @@ class ResultCache:
     def held(self) -> Held:
         """What this process holds, and what it refused."""
         return self._store.held()
+
+    def key(self, tenant: str, face_set: str, image: bytes) -> CacheKey:
+        """The key of an image's answers. `face_set` is the upstream's name. Hashes the image: 20 µs for 100 KB."""
+        return self._keymaker.key(tenant, face_set, image)
 
     def fetch_parameters(self, parameters: SearchParameters) -> SearchParameters:
         """What to ask the vendor for, so that the answer serves this request and, if widened, others too."""
