@@ -29,8 +29,9 @@ class FaceSearchServiceStub(object):
     """Searches faces in the face sets of the calling tenant. The tenant always comes from the caller's credentials, never
     from a request. Request metadata: `authorization: Bearer <token>`, an optional `x-request-id` of
     `[A-Za-z0-9._-]{1,64}` (anything else is replaced) and W3C `traceparent`. Trailers: `x-request-id`, `x-cache`,
-    `server-timing` (milliseconds), `x-quota-remaining`. Every error of the gateway's own carries
-    `google.rpc.ErrorInfo` with the domain `facegate` and a reason of `ErrorReason`.
+    `server-timing` (milliseconds), and `x-quota-remaining`: what is left of the tightest of the limits that the call was
+    counted against, absent where none was. Every error of the gateway's own carries `google.rpc.ErrorInfo` with the
+    domain `facegate` and a reason of `ErrorReason`.
     """
 
     def __init__(self, channel):
@@ -65,8 +66,9 @@ class FaceSearchServiceServicer(object):
     """Searches faces in the face sets of the calling tenant. The tenant always comes from the caller's credentials, never
     from a request. Request metadata: `authorization: Bearer <token>`, an optional `x-request-id` of
     `[A-Za-z0-9._-]{1,64}` (anything else is replaced) and W3C `traceparent`. Trailers: `x-request-id`, `x-cache`,
-    `server-timing` (milliseconds), `x-quota-remaining`. Every error of the gateway's own carries
-    `google.rpc.ErrorInfo` with the domain `facegate` and a reason of `ErrorReason`.
+    `server-timing` (milliseconds), and `x-quota-remaining`: what is left of the tightest of the limits that the call was
+    counted against, absent where none was. Every error of the gateway's own carries `google.rpc.ErrorInfo` with the
+    domain `facegate` and a reason of `ErrorReason`.
     """
 
     def SearchFace(self, request, context):
@@ -134,8 +136,9 @@ class FaceSearchService(object):
     """Searches faces in the face sets of the calling tenant. The tenant always comes from the caller's credentials, never
     from a request. Request metadata: `authorization: Bearer <token>`, an optional `x-request-id` of
     `[A-Za-z0-9._-]{1,64}` (anything else is replaced) and W3C `traceparent`. Trailers: `x-request-id`, `x-cache`,
-    `server-timing` (milliseconds), `x-quota-remaining`. Every error of the gateway's own carries
-    `google.rpc.ErrorInfo` with the domain `facegate` and a reason of `ErrorReason`.
+    `server-timing` (milliseconds), and `x-quota-remaining`: what is left of the tightest of the limits that the call was
+    counted against, absent where none was. Every error of the gateway's own carries `google.rpc.ErrorInfo` with the
+    domain `facegate` and a reason of `ErrorReason`.
     """
 
     @staticmethod

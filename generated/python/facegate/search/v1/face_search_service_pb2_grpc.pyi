@@ -30,8 +30,9 @@ class FaceSearchServiceStub:
     """Searches faces in the face sets of the calling tenant. The tenant always comes from the caller's credentials, never
     from a request. Request metadata: `authorization: Bearer <token>`, an optional `x-request-id` of
     `[A-Za-z0-9._-]{1,64}` (anything else is replaced) and W3C `traceparent`. Trailers: `x-request-id`, `x-cache`,
-    `server-timing` (milliseconds), `x-quota-remaining`. Every error of the gateway's own carries
-    `google.rpc.ErrorInfo` with the domain `facegate` and a reason of `ErrorReason`.
+    `server-timing` (milliseconds), and `x-quota-remaining`: what is left of the tightest of the limits that the call was
+    counted against, absent where none was. Every error of the gateway's own carries `google.rpc.ErrorInfo` with the
+    domain `facegate` and a reason of `ErrorReason`.
     """
 
     @_typing.overload
@@ -55,8 +56,9 @@ class FaceSearchServiceAsyncStub(FaceSearchServiceStub):
     """Searches faces in the face sets of the calling tenant. The tenant always comes from the caller's credentials, never
     from a request. Request metadata: `authorization: Bearer <token>`, an optional `x-request-id` of
     `[A-Za-z0-9._-]{1,64}` (anything else is replaced) and W3C `traceparent`. Trailers: `x-request-id`, `x-cache`,
-    `server-timing` (milliseconds), `x-quota-remaining`. Every error of the gateway's own carries
-    `google.rpc.ErrorInfo` with the domain `facegate` and a reason of `ErrorReason`.
+    `server-timing` (milliseconds), and `x-quota-remaining`: what is left of the tightest of the limits that the call was
+    counted against, absent where none was. Every error of the gateway's own carries `google.rpc.ErrorInfo` with the
+    domain `facegate` and a reason of `ErrorReason`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -76,8 +78,9 @@ class FaceSearchServiceServicer(metaclass=_abc_1.ABCMeta):
     """Searches faces in the face sets of the calling tenant. The tenant always comes from the caller's credentials, never
     from a request. Request metadata: `authorization: Bearer <token>`, an optional `x-request-id` of
     `[A-Za-z0-9._-]{1,64}` (anything else is replaced) and W3C `traceparent`. Trailers: `x-request-id`, `x-cache`,
-    `server-timing` (milliseconds), `x-quota-remaining`. Every error of the gateway's own carries
-    `google.rpc.ErrorInfo` with the domain `facegate` and a reason of `ErrorReason`.
+    `server-timing` (milliseconds), and `x-quota-remaining`: what is left of the tightest of the limits that the call was
+    counted against, absent where none was. Every error of the gateway's own carries `google.rpc.ErrorInfo` with the
+    domain `facegate` and a reason of `ErrorReason`.
     """
 
     @_abc_1.abstractmethod
