@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from gateway.errors import GatewayOverloaded
 from tests.support.cache import asked, found
 from tests.support.cache_replica import IMAGE, Replica, StartReplica, warm
 from tests.support.conditions import eventually
+from tests.support.lateness import lateness
 from tests.support.valkey import StoreServer, running_store
 
 SLACK_SECONDS = 0.04
@@ -89,10 +90,13 @@ async def costs(call: Any) -> float:
     return time.perf_counter() - began
 
 
-def in_time(waited_seconds: list[float]) -> None:
-    """Within the budget; a busy machine may hold up a few, but not as long as the store's client waits by itself."""
+async def in_time(*calls: Awaitable[float]) -> None:
+    """All at once, each within the budget; a machine that is busy with other things may hold up a few, but not as long."""
+    async with lateness() as late:
+        waited_seconds = await asyncio.gather(*calls)
+        late_seconds = await late.settled()
     assert statistics.median(waited_seconds) < BUDGET_SECONDS + SLACK_SECONDS
-    assert max(waited_seconds) < 0.5
+    assert max(waited_seconds) - late_seconds < 0.3
 
 
 async def suffer(replica: Replica) -> list[Any]:
@@ -100,8 +104,7 @@ async def suffer(replica: Replica) -> list[Any]:
     key = replica.cache.key("kyc", "employees", IMAGE)
     with structlog.testing.capture_logs() as logs:
         replica.forget_front()
-        at_once = [costs(replica.look()) for _ in range(20)]
-        in_time(await asyncio.gather(*at_once))
+        await in_time(*(costs(replica.look()) for _ in range(20)))
         await eventually(lambda: not replica.store.available, "the store is found out", within_seconds=0.5)
         for _ in range(50):
             assert await replica.look() is Absent.OUT
@@ -119,7 +122,7 @@ async def suffer(replica: Replica) -> list[Any]:
 async def test_a_store_that_is_gone_is_a_bypass_and_comes_back(
     server: StoreServer, start_replica: StartReplica, outage: str
 ) -> None:
-    """One line when it goes, one when it is back; what it still holds is served again."""
+    """One line when it goes, one when it is back, within 2 s; what it still holds is served again."""
     replica = await start_replica(budget=BUDGET_SECONDS)
     await warm(replica)
     if outage == "killed":
@@ -133,7 +136,10 @@ async def test_a_store_that_is_gone_is_a_bypass_and_comes_back(
             server.start()
         else:
             server.resume()
-        await eventually(lambda: replica.store.available, "the store is back")
+        async with lateness() as late:
+            began = time.monotonic()
+            await eventually(lambda: replica.store.available, "the store is back")
+            assert time.monotonic() - began - await late.settled() < 2.0
     events = [line["event"] for line in logs]
     assert events == (["cache.epochs_lost"] if outage == "killed" else []) + ["cache.store_back"]
     assert (await replica.look() is Absent.MISS) == (outage == "killed")
@@ -160,11 +166,7 @@ async def test_a_store_that_answers_nonsense_is_a_bypass(
         await warm(replica)
         proxy.answer = answer
         replica.forget_front()
-        waited = []
-        for _ in range(5):
-            waited.append(await costs(replica.look()))
-            replica.forget_front()
-        in_time(waited)
+        await in_time(*(costs(replica.look(image=b"photo %d" % n)) for n in range(5)))
         key = replica.cache.key("kyc", "employees", IMAGE)
         await replica.cache.store(key, asked(), found(0.9))
         with pytest.raises(GatewayOverloaded):
@@ -192,8 +194,7 @@ async def test_a_crowd_before_a_sluggish_store_waits_no_longer_than_one(
         replica = await start_replica(url=proxy.url, budget=BUDGET_SECONDS)
         await asyncio.gather(*(replica.look(image=b"first %d" % n) for n in range(60)))
         proxy.delay_seconds = 0.03
-        crowd = [costs(replica.look(image=b"photo %d" % n)) for n in range(60)]
-        in_time(await asyncio.gather(*crowd))
+        await in_time(*(costs(replica.look(image=b"photo %d" % n)) for n in range(60)))
 
 
 async def test_a_full_store_still_serves_and_still_purges(start_replica: StartReplica) -> None:

@@ -37,9 +37,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STORE_WAIT_SECONDS = 0.050
 SLACK_SECONDS = 0.040
-"""What a machine busy with other things may add to the median of the slowest calls."""
-CLIENT_SECONDS = 0.5
-"""What the store's client would wait by itself: no single call, however busy the machine."""
+"""What a machine busy with other things may add to the median of the slowest calls; a single call, 0.3 s."""
+BACK_SECONDS = 2.0
+ATTEMPTS = 3
+"""A busy machine's times and lines are looked at again; what callers get is asserted each time."""
 TENANTS = [tenant("kyc"), tenant("ops", role="operator")]
 WARM, CALLS = 20, 100
 FAULTS = ("killed", "paused", "blackholed", "slow")
@@ -108,13 +109,14 @@ async def usual(gateway: Replica, kind: str) -> float:
     return statistics.median([(await searched(gateway, f"{kind} {number}"))[1] for number in range(WARM)])
 
 
-async def in_use(gateway: Replica, name: str) -> None:
-    """Waits until a new answer is kept again."""
-    deadline, number = time.monotonic() + 5, 0
+async def in_use(gateway: Replica, name: str) -> float:
+    """Waits until a new answer is kept again; how long that took."""
+    began, number = time.monotonic(), 0
     while (await searched(gateway, f"{name} back {number}"))[0] != MISS:
-        assert time.monotonic() < deadline, "the store is back, the cache is not"
+        assert time.monotonic() - began < 30, "the store is back, the cache is not"
         number += 1
         await asyncio.sleep(0.02)
+    return time.monotonic() - began
 
 
 async def settled(gateway: Replica, name: str) -> int:
@@ -125,35 +127,42 @@ async def settled(gateway: Replica, name: str) -> int:
     return status
 
 
+async def logged_since(gateway: Replica, logged: int) -> list[str]:
+    """The changes of the store's state in the log, at least two."""
+    await eventually(lambda: len(gateway.events("cache.store_")) >= logged + 2, "both changes are logged")
+    return gateway.events("cache.store_")[logged:]
+
+
 @pytest.mark.parametrize("kind", FAULTS)
 async def test_searches_go_on_at_most_50_ms_later(
     server: StoreServer, proxy: FlakyProxy, gateway: Replica, kind: str
 ) -> None:
-    """Every call is answered, as a bypass; only those that are on their way wait; one line out, one back."""
-    await in_use(gateway, f"{kind} before")
-    normal = await usual(gateway, kind)
-    # What the tier in front holds would not need the store, for 2 s: so all searches are for other photos.
-    logged = len(gateway.events("cache.store_"))
-    began = time.monotonic()
-    with fault(kind, server, proxy):
-        calls = [await searched(gateway, f"{kind} during {number}") for number in range(CALLS)]
-        purge = gateway.admin.PurgeCache(admin_pb.PurgeCacheRequest(all=True), metadata=login("ops"), timeout=20)
-        assert await end_of(purge) == "GATEWAY_OVERLOADED", "a purge that did not happen must not look like one"
-    out_seconds = time.monotonic() - began
-    healed = time.monotonic()
-    await in_use(gateway, kind)
-    back = time.monotonic() - healed
-    slowest = sorted(seconds for _, seconds in calls)[-5:]
-    statuses = Counter(status for status, _ in calls)
-    print(  # noqa: T201
-        f"{kind}: usual {normal * 1000:.0f} ms, slowest {[round(s * 1000) for s in slowest]} ms, {statuses}, "
-        f"out for {out_seconds:.1f} s, in use {back * 1000:.0f} ms after"
-    )
-    assert statistics.median(slowest) < normal + STORE_WAIT_SECONDS + SLACK_SECONDS
-    assert slowest[-1] < normal + CLIENT_SECONDS
-    assert statuses[BYPASSED] >= CALLS - 5
-    await eventually(lambda: len(gateway.events("cache.store_")) >= logged + 2, "both changes are logged")
-    assert gateway.events("cache.store_")[logged : logged + 2] == ["cache.store_out", "cache.store_back"]
+    """Every call is answered, as a bypass; only those that are on their way wait; one line out, one back, within 2 s."""
+    for attempt in range(ATTEMPTS):
+        what = f"{kind} {attempt}"
+        await in_use(gateway, f"{what} before")
+        normal = await usual(gateway, what)
+        # What the tier in front holds would not need the store, for 2 s: so all searches are for other photos.
+        logged = len(gateway.events("cache.store_"))
+        began = time.monotonic()
+        with fault(kind, server, proxy):
+            calls = [await searched(gateway, f"{what} during {number}") for number in range(CALLS)]
+            purge = gateway.admin.PurgeCache(admin_pb.PurgeCacheRequest(all=True), metadata=login("ops"), timeout=20)
+            assert await end_of(purge) == "GATEWAY_OVERLOADED", "a purge that did not happen must not look like one"
+        out_seconds = time.monotonic() - began
+        back_seconds = await in_use(gateway, what)
+        slowest = sorted(seconds for _, seconds in calls)[-5:]
+        statuses = Counter(status for status, _ in calls)
+        print(  # noqa: T201
+            f"{kind}: usual {normal * 1000:.0f} ms, slowest {[round(s * 1000) for s in slowest]} ms, {statuses}, "
+            f"out for {out_seconds:.1f} s, in use {back_seconds * 1000:.0f} ms after"
+        )
+        assert statuses[BYPASSED] >= CALLS - 5
+        exact = await logged_since(gateway, logged) == ["cache.store_out", "cache.store_back"]
+        in_time = statistics.median(slowest) < normal + STORE_WAIT_SECONDS + SLACK_SECONDS
+        if exact and in_time and slowest[-1] < normal + 0.3 and back_seconds < BACK_SECONDS:
+            return
+    pytest.fail("searches waited longer, the store was back later, or other lines were logged, in every attempt")
 
 
 async def test_looking_and_keeping_share_their_50_ms(proxy: FlakyProxy, gateway: Replica) -> None:
@@ -200,12 +209,16 @@ async def test_a_full_store_serves_what_it_has_and_delays_nobody(server: StoreSe
 async def test_a_gateway_starts_while_the_store_is_down_and_takes_it_up(
     tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox
 ) -> None:
-    """Serving at once, as a bypass; when the store comes up new answers are kept."""
+    """Serving at once, as a bypass; within 2 s of the store's coming up new answers are kept."""
     folder = tmp_path_factory.mktemp("down")
     with running_store() as store:
         store.kill()
         settings = settings_for(sandbox, TENANTS, stores={"cache": store.url, "key_file": key_file(folder)})
         async with running_replicas(folder, [settings]) as (replica,):
             assert (await searched(replica, "down"))[0] == BYPASSED
-            store.start()
-            await in_use(replica, "down")
+            for _ in range(ATTEMPTS):
+                store.start()
+                if await in_use(replica, "down") < BACK_SECONDS:
+                    return
+                store.kill()
+    pytest.fail("new answers were kept later in every attempt")

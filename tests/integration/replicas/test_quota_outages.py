@@ -165,15 +165,10 @@ async def back(gateway: Replica, who: str) -> float:
     return time.monotonic() - began
 
 
-async def two_lines(gateway: Replica, logged: int) -> None:
-    """A line a change, whatever the number of calls. Lines are written by a thread of their own, so one may be on its way.
-
-    A machine that is busy with other things can make the store seem lost once more: that is two changes more.
-    """
+async def two_lines(gateway: Replica, logged: int) -> bool:
+    """Whatever the number of calls. Lines are written by a thread of their own, so the second may be on its way."""
     await eventually(lambda: len(gateway.events("quota.store_")) >= logged + 2, "both changes are logged")
-    changes = gateway.events("quota.store_")[logged:]
-    assert changes == ["quota.store_lost", "quota.store_recovered"] * (len(changes) // 2)
-    assert len(changes) <= 6
+    return gateway.events("quota.store_")[logged:] == ["quota.store_lost", "quota.store_recovered"]
 
 
 async def charged(gateway: Replica, who: str, expected: int) -> None:
@@ -219,8 +214,9 @@ async def test_callers_see_the_policy_and_wait_no_longer_than_60_ms(
         assert set(calls["share"].refused) == {"TENANT_QUOTA_EXCEEDED"}
         assert (calls["deny"].admitted, set(calls["deny"].refused)) == (0, {"QUOTA_UNAVAILABLE"})
         assert (calls["allow"].admitted, calls["allow"].degraded) == (ASKED, ASKED)
+        # A machine busy with other things may make the store seem lost once more; as the times, it is looked at again.
+        exact = all([await two_lines(gateways[policy], logged[policy]) for policy in POLICIES])
         for policy in POLICIES:
-            await two_lines(gateways[policy], logged[policy])
             seen = sandbox.stats.face_sets[vendor_name(names[policy])].calls
             assert seen == BEFORE + calls[policy].admitted
             # A killed server without a file forgets; what was known to this replica is said again.
@@ -230,9 +226,10 @@ async def test_callers_see_the_policy_and_wait_no_longer_than_60_ms(
             f"{kind}: usual {normal * 1000:.0f} ms, slowest {[round(s * 1000) for s in slowest]} ms, "
             f"back after {[round(s * 1000) for s in returned]} ms"
         )
-        if statistics.median(slowest) < normal + STORE_WAIT_SECONDS + SLACK_SECONDS and slowest[-1] < normal + 0.3:
+        in_time = statistics.median(slowest) < normal + STORE_WAIT_SECONDS + SLACK_SECONDS
+        if exact and in_time and slowest[-1] < normal + 0.3:
             return
-    pytest.fail("calls waited longer for the store in every attempt")
+    pytest.fail("calls waited longer for the store, or other lines were logged, in every attempt")
 
 
 async def test_a_flushed_store_is_told_again_before_the_next_call(
@@ -330,6 +327,6 @@ async def test_half_a_minute_without_the_store_under_load(
     assert not calls["allow"].refused
     assert set(calls["deny"].refused) == {"QUOTA_UNAVAILABLE"}
     for policy in POLICIES:
-        await two_lines(gateways[policy], logged[policy])
+        assert await two_lines(gateways[policy], logged[policy])
     for policy in ("share", "allow"):
         assert await gateways[policy].used(f"{policy}-half-minute") == calls[policy].admitted
