@@ -38,27 +38,16 @@ class Route:
     serialize: Serialize
 
 
-class _Unary:
-    """What `grpc.unary_unary_rpc_method_handler` makes, at a fifth of its cost: every call needs one."""
+class _Handler:
+    """What gRPC's own `…_rpc_method_handler` functions make, at a fifth of their cost: each call needs one."""
 
-    request_streaming = False
     response_streaming = False
     request_deserializer = None
 
-    def __init__(self, answer: Callable[[bytes, Context], Awaitable[Message]], serialize: Serialize) -> None:
-        self.unary_unary = answer
-        self.response_serializer = serialize
-
-
-class _Streaming:
-    """The same of `grpc.stream_unary_rpc_method_handler`."""
-
-    request_streaming = True
-    response_streaming = False
-    request_deserializer = None
-
-    def __init__(self, answer: Callable[[Messages, Context], Awaitable[Message]], serialize: Serialize) -> None:
-        self.stream_unary = answer
+    def __init__(self, answer: Callable[..., Awaitable[Message]], serialize: Serialize, *, streaming: bool) -> None:
+        self.request_streaming = streaming
+        # gRPC takes the one that goes with `request_streaming`.
+        self.unary_unary = self.stream_unary = answer
         self.response_serializer = serialize
 
 
@@ -111,19 +100,18 @@ class Dispatcher(grpc.GenericRpcHandler):
         if route is None and path.startswith(OPEN_SERVICES):
             return None
         call = call_from_headers(path, handler_call_details.invocation_metadata, self._clock.monotonic())
-        handler: _Unary | _Streaming
         try:
             if route is None:
                 raise MethodNotImplemented
             for guard in self._guards:
                 if not guard.on_headers(call):
-                    handler = _Streaming(partial(_wait, route.waiting, call), route.serialize)
+                    handler = _Handler(partial(_wait, route.waiting, call), route.serialize, streaming=True)
                     break
             else:
-                handler = _Unary(partial(route.ready, call), route.serialize)
+                handler = _Handler(partial(route.ready, call), route.serialize, streaming=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, the chain of refusals answers it
             call.refusal = error
-            handler = _Streaming(partial(self._refused, call), Message.SerializeToString)
+            handler = _Handler(partial(self._refused, call), Message.SerializeToString, streaming=True)
         # gRPC looks at the attributes alone.
         return handler  # type: ignore[return-value]
 

@@ -23,8 +23,7 @@ def six_months_before(now: float) -> int:
 
 def earliest_sent(now: float) -> int:
     """The earliest start time that the vendor is sent: an hour after `six_months_before`."""
-    day, second = divmod(int(now), _DAY_SECONDS)
-    return _midnight_six_months_before(day) + second + _MARGIN_SECONDS
+    return six_months_before(now) + _MARGIN_SECONDS
 
 
 # The date changes once a day, and this runs on every search.
