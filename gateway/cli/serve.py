@@ -6,6 +6,7 @@ Signals are handled here and nowhere else: the first SIGTERM or SIGINT drains, t
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -71,6 +72,10 @@ async def _serve(config: Config, config_file: Path | None) -> None:
         async with open_gateway(config, config_file=config_file) as gateway:
             log.info("server.listening", address=gateway.address)
             log.info("ops.listening", address=gateway.ops_address)
+            # What the start has made lives as long as the process. Left to the collector, each of its full runs, one
+            # every thousand calls or two under load, would look at all of it and hold every call for 40 ms.
+            gc.collect()
+            gc.freeze()
             leave.let_go(gateway)
             await gateway.wait_closed()
     except StartError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from google.protobuf.message import Message
 
 from gateway.clock import Clock
+from gateway.rpc.bursts import Bursts
 from gateway.rpc.call import Call, Context
 from gateway.rpc.interceptors import B
 from gateway.rpc.interceptors.answer_errors import AnswerErrors
@@ -21,6 +23,7 @@ class Observe:
         self._calls = calls
         self._errors = errors
         self._clock = clock
+        self._bursts = Bursts()
         self._default_deadline = default_deadline_seconds
 
     def wrap(
@@ -31,8 +34,14 @@ class Observe:
         async def observe(call: Call, body: B, context: Context) -> Message:
             record = call.record
             try:
+                turn = self._bursts.join(record.started)
+                if turn is not None:
+                    await turn
                 call.take_deadline(context, self._clock.monotonic(), self._default_deadline)
                 response = await proceed(call, body)
+                if turn is not None:
+                    # Those that go on together are all answered before the first answer is sent.
+                    await asyncio.sleep(0)
                 record.finish(self._clock.monotonic())
                 context.set_trailing_metadata(trailers_of(record))
             except BaseException as error:  # noqa: BLE001 - the wall behind which no exception's text gets
