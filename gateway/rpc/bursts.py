@@ -1,24 +1,28 @@
-"""Calls that come thick and fast go on together, some at a time.
+"""While the gateway is busy, calls that come close together go on together.
 
 Between two calls gRPC moves an image through the processor's caches, and whatever runs next finds them cold: alone, a
-call's code takes some four times as long as right behind another call's. So in a burst calls wait for those right
-behind them, three milliseconds at most, as network drivers moderate interrupts; together they are answered, and then the
-answers are sent. Where fewer than one comes in a millisecond, or each only after the last one's answer, none waits. What
-it brings is in docs/adr/0010.
+call's code takes some four times as long as right behind another call's. So while the process is busy calls wait for
+those right behind them, three milliseconds at most, as network drivers moderate interrupts; together they are answered,
+and then the answers are sent. Where there is processor time to spare, or each call comes only after the last one's
+answer, none waits. What it brings is in docs/adr/0010.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 
-BURST_CALLS = 32
-BURST_SECONDS = 0.032
-"""So many calls within this time, or more, are a burst."""
+BUSY_SHARE = 0.5
+"""Of one processor: a process that used less lately lets every call go on by itself."""
+MEASURED_CALLS = 32
+"""How often that is measured."""
 WAIT_SECONDS = 0.003
 """How long the first of a group waits for others at most."""
 MOST_TOGETHER = 16
-"""So many go on at once, so that nothing else on the event loop waits long for them."""
+MOST_BYTES = 4 << 20
+"""So many go on at once, with so many bytes, so that nothing else on the event loop waits long for them."""
 GROUPS_REMEMBERED = 16
 """A group goes on as soon as it is as large as the largest of so many before it: more were not to be had."""
 TRY_SECONDS = 0.25
@@ -26,22 +30,30 @@ TRY_SECONDS = 0.25
 
 
 class Bursts:
-    """Holds back the calls of a burst until some are here."""
+    """Holds back calls of a busy process until some are here. `processor_seconds` is what the process has used so far."""
 
-    def __init__(self) -> None:
-        self._starts = deque([float("-inf")] * BURST_CALLS, BURST_CALLS)
+    def __init__(self, processor_seconds: Callable[[], float] = time.process_time) -> None:
+        self._processor_seconds = processor_seconds
+        self._busy = False
+        self._measured_at = float("-inf")
+        self._used = 0.0
+        self._unmeasured = 0
         self._sizes = deque([0], GROUPS_REMEMBERED)
         self._expected = 0
         self._next_try = float("-inf")
         self._waiting: list[asyncio.Future[None]] = []
+        self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def join(self, started: float) -> asyncio.Future[None] | None:
-        """What a call that began at `started` (monotonic) has to await before it goes on; None: nothing."""
-        starts = self._starts
-        burst = started - starts[0] < BURST_SECONDS
-        starts.append(started)
-        if not burst:
+    def join(self, started: float, size: int) -> asyncio.Future[None] | None:
+        """What a call that began at `started` (monotonic) has to await before it goes on; None: nothing.
+
+        `size` is that of its body in bytes, as far as it is here.
+        """
+        self._unmeasured += 1
+        if self._unmeasured == MEASURED_CALLS:
+            self._measure(started)
+        if not self._busy:
             return None
         if started >= self._next_try:
             self._next_try = started + TRY_SECONDS
@@ -51,17 +63,23 @@ class Bursts:
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._waiting.append(turn)
-        if len(self._waiting) >= self._expected:
+        self._bytes += size
+        if len(self._waiting) >= self._expected or self._bytes >= MOST_BYTES:
             self._go_on()
         elif self._timer is None:
             self._timer = loop.call_later(WAIT_SECONDS, self._go_on)
         return turn
 
+    def _measure(self, now: float) -> None:
+        used = self._processor_seconds()
+        self._busy = used - self._used >= BUSY_SHARE * (now - self._measured_at)
+        self._used, self._measured_at, self._unmeasured = used, now, 0
+
     def _go_on(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
         self._sizes.append(len(waiting))
         self._expected = max(self._sizes)
         for turn in waiting:

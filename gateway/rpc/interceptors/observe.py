@@ -34,7 +34,7 @@ class Observe:
         async def observe(call: Call, body: B, context: Context) -> Message:
             record = call.record
             try:
-                turn = self._bursts.join(record.started)
+                turn = self._bursts.join(record.started, len(body) if isinstance(body, bytes) else 0)
                 if turn is not None:
                     await turn
                 call.take_deadline(context, self._clock.monotonic(), self._default_deadline)
