@@ -28,6 +28,7 @@ class ConfigReload:
         """`config` is what the gateway started with; `on_tenants` is told the ids that are now in force."""
         self._file = file
         self._started = config
+        self._in_force = config.version
         self._authenticator = authenticator
         self._on_tenants = on_tenants
 
@@ -39,6 +40,10 @@ class ConfigReload:
         except ConfigError as error:
             more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
             raise FileRejected(self._file, f"is not usable: {error.problems[0]}{more}") from None
+        if config.version == self._in_force:
+            # Touched, or read again at the start.
+            return
+        self._in_force = config.version
         waiting = sorted(
             section
             for section in Config.model_fields

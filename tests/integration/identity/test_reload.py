@@ -1,4 +1,4 @@
-"""A changed configuration file never opens a public listener to callers without credentials."""
+"""What a changed configuration file puts in force; it never opens a public listener to callers without credentials."""
 
 from __future__ import annotations
 
@@ -58,3 +58,22 @@ async def test_taking_the_anonymous_tenant_away_counts_at_once(tmp_path: Path) -
     await ConfigReload(file, local, authenticator, nobody_listens)()
     with pytest.raises(CredentialsInvalid):
         await authenticator.authenticate((), None)
+
+
+async def test_a_file_that_says_the_same_changes_nothing(tmp_path: Path) -> None:
+    """It is read again after the start and when it is touched; tokens that were verified stay so."""
+    file, config = config_of(tmp_path, LOCAL)
+    authenticator = Authenticator(tenants_of(config))
+    reload = ConfigReload(file, config, authenticator, nobody_listens)
+    registry = authenticator.tenants
+    await reload()
+    assert authenticator.tenants is registry
+    file.write_text(file.read_text().replace("kyc", "other"))
+    await reload()
+    assert authenticator.tenants.get("kyc") is None
+    changed = authenticator.tenants
+    await reload()
+    assert authenticator.tenants is changed
+    config_of(tmp_path, LOCAL)
+    await reload()
+    assert authenticator.tenants.get("kyc") is not None, "back to what it was at the start"
