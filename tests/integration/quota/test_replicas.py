@@ -37,12 +37,14 @@ class CountingVendor:
         self.most = 0
         self.port = 0
         self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         self.now += 1
         self.most = max(self.most, self.now)
         writer.write(b"1")
@@ -50,10 +52,13 @@ class CountingVendor:
         self.now -= 1
         writer.write_eof()
         writer.close()
+        self._writers.discard(writer)
 
     async def close(self) -> None:
         assert self._server is not None
         self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
         await self._server.wait_closed()
 
 
