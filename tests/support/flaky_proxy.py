@@ -13,6 +13,8 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 
+from tests.support.connections import Connections
+
 
 class FlakyProxy:
     """Listens on a free port of the loopback and forwards to `port`."""
@@ -22,7 +24,7 @@ class FlakyProxy:
         self._target = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = Connections(self._serve)
         self.port = 0
         self.delay_seconds = 0.0
         self.blackhole = False
@@ -43,21 +45,14 @@ class FlakyProxy:
     @property
     def open_connections(self) -> int:
         """Of clients, as far as the proxy knows."""
-        return len(self._tasks)
+        return len(self._connections)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, self._host, 0)
+        self._server = await asyncio.start_server(self._connections.accept, self._host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Not a coroutine, which `close` would miss in its first moment.
-        self.connections += 1
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         if self.refuse:
             _reset(writer)
             return
@@ -75,8 +70,9 @@ class FlakyProxy:
         except* OSError:
             pass
         finally:
-            self._writers -= {writer, store_writer}
-            store_writer.transport.abort()
+            for one in (writer, store_writer):
+                self._writers.discard(one)
+                one.transport.abort()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
         while data := await reader.read(65536):
@@ -102,9 +98,7 @@ class FlakyProxy:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connections.end()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -19,6 +19,8 @@ from typing import Any, Self
 
 import orjson
 
+from tests.support.connections import Connections
+
 MATCH = {"person_id": 1, "face_id": 435449455488008194, "score": 0.985, "create_time": 1669077702}
 REQUEST_ID = "TID8bf47ab6eda64476973cc5f5b6ebf57e"
 
@@ -99,12 +101,14 @@ class Vendor:
     received: list[Received] = field(default_factory=list)
     accepted: int = 0
     port: int = 0
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._connections = Connections(self._serve)
 
     @property
     def open(self) -> int:
         """Connections open now."""
-        return len(self._tasks)
+        return len(self._connections)
 
     @property
     def base_url(self) -> str:
@@ -112,7 +116,7 @@ class Vendor:
         return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
+        self._server = await asyncio.start_server(self._connections.accept, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -120,23 +124,13 @@ class Vendor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._connections.end()
         await self._server.wait_closed()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Not a coroutine, which the end would miss in its first moment.
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.create_task(self._serve(Connection(self, self.accepted, reader, writer)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: writer.close())
-
-    async def _serve(self, connection: Connection) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError, ssl.SSLError):
-            await self.behaviour(connection)
+            await self.behaviour(Connection(self, self.accepted, reader, writer))
 
 
 def response(code: int, body: bytes = b"", *headers: str) -> bytes:

@@ -21,6 +21,7 @@ from gateway.errors import GatewayOverloaded
 from tests.support.cache import asked, found
 from tests.support.cache_replica import IMAGE, Replica, StartReplica, warm
 from tests.support.conditions import eventually
+from tests.support.connections import Connections
 from tests.support.lateness import lateness
 from tests.support.valkey import StoreServer, running_store
 
@@ -35,14 +36,10 @@ class Proxy:
         self.delay_seconds = 0.0
         self.answer: Callable[[bytes], bytes] = bytes
         self.url = ""
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def before(self, server: StoreServer) -> AsyncIterator[Proxy]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks.add(task)
             to_store = await asyncio.open_connection(server.host, server.port)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -55,17 +52,15 @@ class Proxy:
                     end.transport.abort()
                     with contextlib.suppress(OSError, asyncio.CancelledError):
                         await end.wait_closed()
-                self._tasks.discard(task)
 
-        listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+        connections = Connections(serve)
+        listener = await asyncio.start_server(connections.accept, "127.0.0.1", 0)
         self.url = f"valkey://127.0.0.1:{listener.sockets[0].getsockname()[1]}/0"
         try:
             yield self
         finally:
             listener.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await connections.end()
 
     async def _copy(
         self,

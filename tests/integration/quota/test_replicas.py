@@ -19,6 +19,7 @@ from gateway.quota.build import build_quota
 from gateway.quota.gate import QuotaGate
 from gateway.quota.link import link_to
 from gateway.quota.valkey import ValkeyQuotaStore
+from tests.support.connections import Connections
 from tests.support.quota import PATIENCE, fresh_prefix, tenant
 from tests.support.valkey import running_cluster, running_store
 
@@ -37,28 +38,24 @@ class CountingVendor:
         self.most = 0
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections = Connections(self._serve)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+        self._server = await asyncio.start_server(self._connections.accept, "127.0.0.1", 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         self.now += 1
         self.most = max(self.most, self.now)
         writer.write(b"1")
         await reader.read()
         self.now -= 1
         writer.write_eof()
-        writer.close()
-        self._writers.discard(writer)
 
     async def close(self) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
+        await self._connections.end()
         await self._server.wait_closed()
 
 
