@@ -43,7 +43,7 @@ class ConfigReload:
         if config.version == self._in_force:
             # Touched, or read again at the start.
             return
-        self._in_force = config.version
+        version = config.version
         waiting = sorted(
             section
             for section in Config.model_fields
@@ -55,5 +55,6 @@ class ConfigReload:
             # Whether strangers may call depends on the listener, and that is the one of the start.
             config = config.model_copy(update={"auth": self._started.auth})
         self._authenticator.replace_tenants(tenants_of(config))
+        self._in_force = version
         self._on_tenants([tenant.id for tenant in config.tenants])
-        log.info("config.tenants_replaced", tenants=len(config.tenants), config_version=config.version)
+        log.info("config.tenants_replaced", tenants=len(config.tenants), config_version=version)

@@ -77,3 +77,21 @@ async def test_a_file_that_says_the_same_changes_nothing(tmp_path: Path) -> None
     config_of(tmp_path, LOCAL)
     await reload()
     assert authenticator.tenants.get("kyc") is not None, "back to what it was at the start"
+
+
+async def test_a_change_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What did not come into force must not count as if it had."""
+    file, config = config_of(tmp_path, LOCAL)
+    authenticator = Authenticator(tenants_of(config))
+    reload = ConfigReload(file, config, authenticator, nobody_listens)
+    file.write_text(file.read_text().replace("kyc", "other"))
+
+    def fail(_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(authenticator, "replace_tenants", fail)
+        with pytest.raises(RuntimeError):
+            await reload()
+    await reload()
+    assert authenticator.tenants.get("other") is not None
