@@ -23,6 +23,7 @@ from gateway.ops.status import StatusReport
 from gateway.quota.build import Quota, build_quota
 from gateway.reload import ConfigReload
 from gateway.rpc.admin import AdminService
+from gateway.rpc.bursts import Bursts
 from gateway.rpc.dispatch import Dispatcher
 from gateway.rpc.health import Health
 from gateway.rpc.interceptors.admit import Admit
@@ -127,7 +128,8 @@ async def open_gateway(
         admit = Admit(config.server.max_concurrent_rpcs, config.server.max_body_bytes_in_flight, clock)
         # The order of a call, outermost first: telemetry sees every end of a call, also of those that are refused, with
         # the status that the caller gets, since nothing raised further in gets past `AnswerErrors` as it is.
-        observer = Observe(telemetry.calls, AnswerErrors(clock), clock, config.server.default_deadline_seconds)
+        deadline_seconds = config.server.default_deadline_seconds
+        observer = Observe(telemetry.calls, AnswerErrors(clock), Bursts(), clock, deadline_seconds)
         guards = (
             # A stranger costs nothing more.
             Authenticate(auth.authenticator, clock, certificates=config.server.tls.client_ca_file is not None),

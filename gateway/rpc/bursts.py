@@ -45,18 +45,18 @@ class Bursts:
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def join(self, started: float, size: int) -> asyncio.Future[None] | None:
-        """What a call that began at `started` (monotonic) has to await before it goes on; None: nothing.
+    def join(self, now: float, size: int) -> asyncio.Future[None] | None:
+        """What a call that is here `now` (monotonic) has to await before it goes on; None: nothing.
 
         `size` is that of its body in bytes, as far as it is here.
         """
         self._unmeasured += 1
         if self._unmeasured == MEASURED_CALLS:
-            self._measure(started)
+            self._measure(now)
         if not self._busy:
             return None
-        if started >= self._next_try:
-            self._next_try = started + TRY_SECONDS
+        if now >= self._next_try:
+            self._next_try = now + TRY_SECONDS
             self._expected = MOST_TOGETHER
         elif self._expected < 2:
             return None

@@ -98,6 +98,19 @@ async def test_grpcs_threads_do_not_interrupt_the_event_loop() -> None:
     assert policies["event_engine"] == os.SCHED_BATCH
 
 
+async def test_the_garbage_collector_leaves_alone_what_the_start_has_made(tmp_path: Path) -> None:
+    """Else each of its full runs holds every call up for as long as it takes to look at all modules."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, gc, os, pathlib\n"
+        "atexit.register(lambda: pathlib.Path(os.environ['FROZEN']).write_text(str(gc.get_freeze_count())))\n"
+    )
+    frozen = tmp_path / "frozen"
+    async with serving(PYTHONPATH=str(tmp_path), FROZEN=str(frozen)) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert (await ended(process, within_seconds=20)).status == 0
+    assert int(frozen.read_text()) > 10_000
+
+
 async def test_a_second_gateway_on_the_port_is_refused() -> None:
     """It says so in one line and ends with status 1; the first goes on."""
     async with serving() as (process, addresses):

@@ -19,11 +19,13 @@ from gateway.telemetry.calls import Calls
 class Observe:
     """Outermost: it sees every end of a call, with the status that the caller gets."""
 
-    def __init__(self, calls: Calls, errors: AnswerErrors, clock: Clock, default_deadline_seconds: float) -> None:
+    def __init__(
+        self, calls: Calls, errors: AnswerErrors, bursts: Bursts, clock: Clock, default_deadline_seconds: float
+    ) -> None:
         self._calls = calls
         self._errors = errors
+        self._bursts = bursts
         self._clock = clock
-        self._bursts = Bursts()
         self._default_deadline = default_deadline_seconds
 
     def wrap(
@@ -34,7 +36,7 @@ class Observe:
         async def observe(call: Call, body: B, context: Context) -> Message:
             record = call.record
             try:
-                turn = self._bursts.join(record.started, len(body) if isinstance(body, bytes) else 0)
+                turn = self._bursts.join(self._clock.monotonic(), len(body) if isinstance(body, bytes) else 0)
                 if turn is not None:
                     await turn
                 call.take_deadline(context, self._clock.monotonic(), self._default_deadline)
