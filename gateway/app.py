@@ -40,10 +40,10 @@ from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
-from gateway.telemetry.upstream import MeasuredUpstream
 from gateway.upstream.build import UpstreamUnusable, files_of, open_client
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.port import Upstream
+from gateway.upstream.timed import Timed
 from gateway.watcher import FileRejected, FileWatcher
 
 
@@ -108,17 +108,19 @@ async def open_gateway(
             reload = ConfigReload(config_file, config, auth.authenticator, telemetry.metrics.know_tenants)
             # Loaded again at the first poll: it may have changed since the caller read it.
             watcher.watch([config_file], reload, "configuration", loaded=False)
-        client = upstream or await _open_upstream(config, clock, watcher, telemetry, stack)
+        client: UpstreamClient | None = None
+        if upstream is None:
+            upstream = client = await _open_upstream(config, clock, watcher, telemetry, stack)
+        else:
+            upstream = Timed(upstream, telemetry.metrics.upstream_ended, clock)
         try:
             quota = await _open_quota(config, clock, watcher, telemetry, stack)
             asked = telemetry.metrics.store_asked("cache")
             cache = await stack.enter_async_context(open_cache(config, clock=clock, watcher=watcher, asked=asked))
         except ConfigError as error:
             raise StartError(str(error)) from None
-        upstream = MeasuredUpstream(client.search, telemetry.metrics, clock)
         flights: Flights[Landed] = Flights()
         search = FaceSearch(
-            quota=quota.gate,
             usage=quota.usage,
             cache=cache,
             searches=SharedSearches(flights),
@@ -169,7 +171,7 @@ async def open_gateway(
                 calls_in_flight=lambda: admit.calls,
                 body_bytes_in_flight=lambda: admit.bytes_in_flight,
                 upstream_in_flight=lambda: len(flights),
-                upstream_waiting=(lambda: client.waiting) if isinstance(client, UpstreamClient) else None,
+                upstream_waiting=(lambda: client.waiting) if client is not None else None,
                 cache_bytes=lambda: cache.held().bytes,
                 cache_entries=lambda: cache.held().records,
                 cache_faults=lambda: cache.held().refused,
@@ -241,8 +243,11 @@ async def _open_quota(
 
 async def _open_upstream(
     config: Config, clock: Clock, watcher: FileWatcher, telemetry: Telemetry, stack: AsyncExitStack
-) -> Upstream:
-    client = open_client(config.upstream, clock=clock, watcher=watcher, waited=telemetry.metrics.queued)
+) -> UpstreamClient:
+    metrics = telemetry.metrics
+    client = open_client(
+        config.upstream, clock=clock, watcher=watcher, on_attempt=metrics.upstream_ended, on_wait=metrics.queued
+    )
     try:
         return await stack.enter_async_context(client)
     except UpstreamUnusable as error:

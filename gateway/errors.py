@@ -46,12 +46,12 @@ class GatewayError(Exception):
     """A call that failed for a known reason.
 
     `message` is safe for the caller. `retry_after_seconds`, where known, is when trying again can succeed.
-    `refunds` says whether a reserved upstream call is given back.
+    `billed` says whether the vendor bills a search that was sent and ended so.
     """
 
     reason: ClassVar[Reason] = Reason.GATEWAY_ERROR
     default_message: ClassVar[str] = "internal error"
-    refunds: ClassVar[bool] = True
+    billed: ClassVar[bool] = False
 
     def __init__(self, message: str | None = None, *, retry_after_seconds: float | None = None) -> None:
         self.message = message or self.default_message
@@ -122,7 +122,7 @@ class ImageRejected(InvalidRequest):
 
     reason = Reason.IMAGE_REJECTED
     default_message = "the image cannot be searched"
-    refunds = False
+    billed = True
 
     def __init__(self, violations: tuple[FieldViolation, ...], *, upstream_status: str = "") -> None:
         """`upstream_status` is as in `UpstreamFailure`, and empty where the vendor was not asked."""
@@ -146,11 +146,11 @@ class DeadlineTooShort(GatewayError):
 
 
 class DeadlineExceeded(GatewayError):
-    """The caller's deadline passed."""
+    """The caller's deadline passed. A search that was sent goes on: its answer is cached, and it is charged."""
 
     reason = Reason.DEADLINE_EXCEEDED
     default_message = "the deadline passed"
-    refunds = False
+    billed = True
 
 
 class Cancelled(GatewayError):
@@ -158,7 +158,7 @@ class Cancelled(GatewayError):
 
     reason = Reason.CANCELLED
     default_message = "the call was cancelled"
-    refunds = False
+    billed = True
 
 
 # --- The gateway's side ------------------------------------------------------------------------------------------

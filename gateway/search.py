@@ -1,49 +1,43 @@
-"""One search, from an authenticated caller to an answer. The file to read first: it is the list of its steps.
+"""One search, from an admitted call to an answer. The file to read first: it is the list of its steps.
 
-    6 resolve the face set · 7 admit · 8 look into the cache · 9 join an identical search, or start one:
-    10 reserve an upstream call · 11 ask upstream · 12 settle, keep the answer
+    7 resolve the face set · 8 look into the cache · 9 join an identical search in flight, or start one:
+    10 reserve an upstream call · 11 ask the vendor · 12 settle or refund, keep the answer
 
-Steps 10 to 12 run in a task of their own, which the caller only waits for: what was sent upstream is billed, so it runs
-to its end and fills the cache whatever becomes of the caller. It raises only `GatewayError`. It knows no gRPC, no HTTP
-and no store.
+Steps 10 to 12 run in a flight, a task of its own, which the caller only waits for: what was sent upstream is billed, so
+it runs to its end and fills the cache whatever becomes of the caller. Until it lands, the flight holds the call's
+concurrency slot and place. It raises only `GatewayError`. It knows no gRPC, no HTTP and no store.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from gateway.auth.authorizer import resolve_face_set
 from gateway.cache import coverage
 from gateway.cache.control import CachePlan, plan
-from gateway.cache.flights import wait
 from gateway.cache.key import CacheKey
 from gateway.cache.results import Absent, CachedAnswer, ResultCache
-from gateway.cache.sharing import SharedSearches
+from gateway.cache.sharing import SharedSearch, SharedSearches
 from gateway.clock import Clock
-from gateway.errors import CacheMiss, DeadlineTooShort, GatewayError, GatewayOverloaded, QuotaExceeded, UpstreamTimeout
-from gateway.model import (
-    CacheStatus,
-    Search,
-    SearchAnswer,
-    SearchParameters,
-    Tenant,
-    UpstreamAnswer,
-    UpstreamQuery,
-)
-from gateway.quota.admission import Admission, Reservation
-from gateway.quota.gate import QuotaGate
+from gateway.errors import CacheMiss, DeadlineExceeded, DeadlineTooShort
+from gateway.model import CacheStatus, Search, SearchAnswer, SearchParameters, UpstreamAnswer, UpstreamQuery
+from gateway.place import NO_PLACE, Place
+from gateway.quota.admission import Admission
+from gateway.quota.charge import Charge
 from gateway.quota.usage import UsageLedger
 from gateway.telemetry.record import CallRecord
+from gateway.trip import Trip
 from gateway.upstream.port import Upstream
 
 # Kept back from the caller's deadline, so that the answer or the error still reaches it.
 ANSWER_MARGIN_SECONDS = 0.1
+# How often a call that an identical search did not serve looks for another one before it searches alone.
+MAX_JOINS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """What a search that went upstream brought: the answer, when it stops being served (None: not kept), its charge."""
+class Landed(NamedTuple):
+    """What a flight brought: the answer, when it stops being served (None: it was not kept), and its charge."""
 
     answer: UpstreamAnswer
     asked: SearchParameters
@@ -52,100 +46,84 @@ class Landed:
     degraded: bool
 
 
+class _Question(NamedTuple):
+    """What the cache could not answer. `looked_seconds` went by with looking; `newer_than` is as for `join`."""
+
+    query: UpstreamQuery
+    plan: CachePlan
+    key: CacheKey
+    looked_seconds: float
+    newer_than: float | None
+
+
 class FaceSearch:
     """Searches faces for tenants."""
 
     def __init__(
         self,
         *,
-        quota: QuotaGate,
         usage: UsageLedger,
         cache: ResultCache,
         searches: SharedSearches[Landed],
         upstream: Upstream,
         clock: Clock,
     ) -> None:
-        self._quota = quota
         self._usage = usage
         self._cache = cache
         self._searches = searches
         self._upstream = upstream
         self._clock = clock
 
-    async def __call__(self, tenant: Tenant, search: Search, deadline: float, record: CallRecord) -> SearchAnswer:
-        """Answers `search`, at the latest `ANSWER_MARGIN_SECONDS` before `deadline` (monotonic)."""
-        record.image_format, record.image_bytes = search.image.format, len(search.image.content)
-        try:
-            face_set = resolve_face_set(tenant, search.face_set)
-            record.face_set = search.face_set
-            started = self._clock.monotonic()
-            try:
-                admission = await self._quota.admit(tenant)
-            finally:
-                record.spent("quota", started, self._clock.monotonic())
-            try:
-                answer = await self._answer(admission, search, face_set, deadline, record)
-            finally:
-                admission.release()
-        except QuotaExceeded:
-            self._usage.today(tenant.id).quota_rejections += 1
-            raise
-        except GatewayError:
-            self._usage.today(tenant.id).failures += 1
-            raise
-        record.cache_status = answer.cache_status
-        record.match_count = len(answer.answer.matches)
-        return answer
-
-    async def _answer(
-        self, admission: Admission, search: Search, face_set: str, deadline: float, record: CallRecord
+    async def __call__(
+        self, admission: Admission, search: Search, deadline: float, record: CallRecord, place: Place = NO_PLACE
     ) -> SearchAnswer:
-        self._usage.today(admission.tenant.id).searches += 1
-        record.quota_remaining = admission.remaining
-        record.degraded = admission.degraded
-        cached = plan(search.cache_control)
+        """Answers `search`, at the latest `ANSWER_MARGIN_SECONDS` before `deadline` (monotonic).
+
+        The caller ends its own hold of `admission` and `place`.
+        """
+        tenant, wanted, steps = admission.tenant, search.parameters, plan(search.cache_control)
+        face_set = resolve_face_set(tenant, search.face_set)
+        record.face_set = search.face_set
+        max_age_seconds = search.cache_control.max_age_seconds
         started = self._clock.monotonic()
-        key = self._cache.key(admission.tenant.id, face_set, search.image.content)
+        key = self._cache.key(tenant.id, face_set, search.image.content)
         found: CachedAnswer | Absent | None
-        if cached.reads:
-            max_age_seconds = search.cache_control.max_age_seconds
-            found = self._cache.peek(key, search.parameters, max_age_seconds)
+        if steps.reads:
+            found = self._cache.peek(key, wanted, max_age_seconds)
             if found is None:
-                found = await self._cache.fetch(key, search.parameters, max_age_seconds)
+                found = await self._cache.fetch(key, wanted, max_age_seconds)
         else:
             found = Absent.MISS if self._cache.available() else Absent.OUT
-        record.spent("cache", started, self._clock.monotonic())
+        # No await from here until `_share` has joined or started a flight: what landed before the look-up ended is in the
+        # cache, what lands later is still in flight. In between an identical search could land unseen, and be made twice.
+        looked = self._clock.monotonic()
+        record.spent("cache", started, looked)
         if isinstance(found, CachedAnswer):
-            self._usage.today(admission.tenant.id).cache_hits += 1
             return SearchAnswer(
-                found.answer,
-                search.parameters,
-                CacheStatus.HIT,
-                age_seconds=found.age_seconds,
-                expire_time=found.expire_time,
-                degraded=admission.degraded,
+                found.answer, wanted, CacheStatus.HIT, found.age_seconds, found.expire_time, 0, admission.degraded
             )
-        bypassed = found is Absent.OUT or not (cached.reads or cached.writes)
-        missed = CacheStatus.BYPASS if bypassed else CacheStatus.MISS
-        # Told of a search that fails, too.
-        record.cache_status = missed
-        if not cached.searches:
+        bypassed = found is Absent.OUT or not (steps.reads or steps.writes)
+        record.cache_status = missed = CacheStatus.BYPASS if bypassed else CacheStatus.MISS
+        if not steps.searches:
             raise CacheMiss
-        asked = self._cache.fetch_parameters(search.parameters) if cached.writes else search.parameters
-        query = UpstreamQuery(face_set, search.image, asked)
-        landed, joined = await self._share(cached, key, query, admission, deadline, record)
-        answer = coverage.serve(landed.asked, landed.answer, search.parameters)
-        if answer is None:
-            # What the joined search brought says too little about this one (see `cache/sharing.py`).
-            alone = replace(cached, joins=False)
+        place.wait_for_vendor()
+        asked = self._cache.fetch_parameters(wanted) if steps.writes else wanted
+        newer_than = None if max_age_seconds is None else started - max_age_seconds
+        question = _Question(UpstreamQuery(face_set, search.image, asked), steps, key, looked - started, newer_than)
+        joins = 0
+        while True:
+            landed, joined = await self._share(question, admission, deadline, record, place)
+            served = coverage.serve(landed.asked, landed.answer, wanted)
+            if served is not None or not joined:
+                break
+            # What the joined search brought says too little about this one (see `cache/sharing.py`). Calls in the same
+            # position share the next search too.
+            joins += 1
             record.cache_status = missed
-            landed, joined = await self._share(alone, key, query, admission, deadline, record)
-            answer = coverage.serve(landed.asked, landed.answer, search.parameters) or landed.answer
-        if joined:
-            self._usage.today(admission.tenant.id).cache_hits += 1
+            question = question._replace(plan=replace(steps, joins=joins < MAX_JOINS))
         return SearchAnswer(
-            answer,
-            search.parameters,
+            served or landed.answer,
+            wanted,
             CacheStatus.COALESCED if joined else missed,
             expire_time=landed.expire_time,
             upstream_calls=0 if joined else 1,
@@ -153,32 +131,26 @@ class FaceSearch:
         )
 
     async def _share(
-        self,
-        cached: CachePlan,
-        key: CacheKey,
-        query: UpstreamQuery,
-        admission: Admission,
-        deadline: float,
-        record: CallRecord,
+        self, question: _Question, admission: Admission, deadline: float, record: CallRecord, place: Place
     ) -> tuple[Landed, bool]:
         """What an identical search in flight brings, or a new one; and whether it was another's."""
-        started = self._clock.monotonic()
-        remaining = deadline - started - ANSWER_MARGIN_SECONDS
-        if remaining <= 0:
+        now, until = self._clock.monotonic(), deadline - ANSWER_MARGIN_SECONDS
+        if until <= now:
             raise DeadlineTooShort
-        looked_seconds = record.steps.get("cache", 0.0)
-        flight, joined = self._searches.join_or_start(
-            cached, key, query.parameters, lambda: self._go_upstream(cached, key, query, admission, looked_seconds)
-        )
-        if joined:
+        asked = question.query.parameters
+        search = self._searches.join(question.plan, question.key, asked, newer_than=question.newer_than)
+        joined = search is not None
+        if search is None:
+            search = self._start(question, admission, Trip(admission.tenant.id, now), place)
+        else:
             record.cache_status = CacheStatus.COALESCED
         try:
-            landed = await wait(flight, remaining)
+            landed = await search.wait(until, now)
         except TimeoutError:
-            raise UpstreamTimeout("caller_deadline") from None
+            raise DeadlineExceeded from None
         finally:
-            record.spent("upstream", started, self._clock.monotonic())
-        record.upstream_attempts = 0 if joined else landed.answer.attempts
+            record.spent("upstream", now, self._clock.monotonic())
+            record.upstream_attempts = 0 if joined else search.trip.attempts
         record.upstream_status = landed.answer.upstream_status
         record.degraded = record.degraded or landed.degraded
         if landed.quota_remaining is not None and not joined:
@@ -186,34 +158,32 @@ class FaceSearch:
             record.quota_remaining = landed.quota_remaining if left is None else min(left, landed.quota_remaining)
         return landed, joined
 
-    async def _go_upstream(
-        self, cached: CachePlan, key: CacheKey, query: UpstreamQuery, admission: Admission, looked_seconds: float
-    ) -> Landed:
-        """Steps 10 to 12, in a task of their own. `looked_seconds` went by with looking into the cache."""
-        reservation = await admission.reserve()
-        tenant = admission.tenant.id
-        try:
-            answer = await self._upstream.search(query)
-        except asyncio.CancelledError:
-            # The end of a drain: whether the vendor bills it is unknown, so the tenant's limit counts it.
-            self._settle(tenant, reservation)
-            raise
-        except Exception as error:
-            if isinstance(error, GatewayError) and not error.refunds:
-                self._settle(tenant, reservation)
-            else:
-                reservation.refund()
-                if not isinstance(error, GatewayOverloaded):  # Then no connection was free, and nothing was sent.
-                    self._usage.today(tenant).upstream_calls += 1
-            raise
-        self._settle(tenant, reservation)
-        expire_time = None
-        if cached.writes:
-            expire_time = await self._cache.store(key, query.parameters, answer, waited_seconds=looked_seconds)
-        return Landed(answer, query.parameters, expire_time, reservation.remaining, reservation.degraded)
+    def _start(self, question: _Question, admission: Admission, trip: Trip, place: Place) -> SharedSearch[Landed]:
+        """A search in flight, which holds the call's slot, place and bytes until it lands."""
+        admission.keep()
+        place.keep()
 
-    def _settle(self, tenant: str, reservation: Reservation) -> None:
-        reservation.settle()
-        today = self._usage.today(tenant)
-        today.upstream_calls += 1
-        today.charged_units += 1
+        def landed() -> None:
+            admission.give_back()
+            place.give_back()
+
+        return self._searches.start(
+            question.plan,
+            question.key,
+            question.query.parameters,
+            trip,
+            lambda: self._fly(trip, question, admission),
+            landed,
+        )
+
+    async def _fly(self, trip: Trip, question: _Question, admission: Admission) -> Landed:
+        """Steps 10 to 12. `trip.asked_at` is from before the question is sent, so no answer is older than it says."""
+        trip.require_wanted()
+        reservation = await admission.reserve()
+        with Charge(reservation, trip, self._usage):
+            answer = await self._upstream.search(question.query, trip)
+        asked, expire_time = question.query.parameters, None
+        if question.plan.writes:
+            waited_seconds = question.looked_seconds
+            expire_time = await self._cache.store(question.key, asked, answer, waited_seconds=waited_seconds)
+        return Landed(answer, asked, expire_time, reservation.remaining, reservation.degraded)

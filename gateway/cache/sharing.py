@@ -3,20 +3,20 @@
 Two calls are identical when they have the same cache key, threshold and number of results, and the same start time but
 for the seconds by which an absent one moves with the clock. A flight that was asked with a start time a little earlier
 finds all that the later call wants; `coverage.serve` then cuts its answer to the call, or says (rarely: a full answer
-that held a face enrolled in just those seconds) that the call has to search for itself. Stands between `search.py` and
+that held a face enrolled in just those seconds) that the call has to search again. Stands between `search.py` and
 `flights.py`; knows nothing of quotas or the vendor.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
 from gateway.cache.control import CachePlan
-from gateway.cache.flights import Flights
+from gateway.cache.flights import Flight, Flights, ignore, wait
 from gateway.cache.key import CacheKey
 from gateway.model import SearchParameters
+from gateway.trip import Trip
 
 T = TypeVar("T")
 
@@ -24,34 +24,78 @@ JOIN_WINDOW_SECONDS = 60
 """How much earlier the start time of a joined flight may be: longer than any flight, short enough to cut little."""
 
 
+class SharedSearch(Generic[T]):
+    """A search in flight, with the trip that its callers and the layers toward the vendor share."""
+
+    __slots__ = ("flight", "start_time", "trip")
+
+    def __init__(self, flight: Flight[T], trip: Trip, start_time: int) -> None:
+        self.flight = flight
+        self.trip = trip
+        self.start_time = start_time
+
+    @property
+    def joinable(self) -> bool:
+        """Whether another caller may join. A search that nobody waited for before it was sent is not sent any more."""
+        return self.trip.wanted or self.trip.attempts > 0 or self.flight.task.done()
+
+    async def wait(self, until: float, now: float) -> T:
+        """What the search brings. Raises `TimeoutError` at `until` (monotonic; `now` is the present moment)."""
+        self.trip.join(until)
+        try:
+            return await wait(self.flight, until - now)
+        finally:
+            self.trip.leave()
+
+
 class SharedSearches(Generic[T]):
-    """Starts searches as flights, and finds the flight that a call may share."""
+    """Starts searches as flights, and finds the one that a call may share."""
 
     def __init__(self, flights: Flights[T]) -> None:
         self._flights = flights
-        self._start_times: dict[asyncio.Task[T], int] = {}
+        self._searches: dict[Flight[T], SharedSearch[T]] = {}
 
-    def join_or_start(
-        self, plan: CachePlan, key: CacheKey, asked: SearchParameters, start: Callable[[], Coroutine[Any, Any, T]]
-    ) -> tuple[asyncio.Task[T], bool]:
-        """The flight for a call that is about to ask the vendor for `asked`, and whether it was already in flight.
+    def join(
+        self, plan: CachePlan, key: CacheKey, asked: SearchParameters, *, newer_than: float | None = None
+    ) -> SharedSearch[T] | None:
+        """The search in flight for a call that is about to ask the vendor for `asked`; None: the call starts one.
 
-        A call whose plan does not join starts a new flight, which later calls find instead of the older one. A call
-        whose plan does not write shares nothing. Call it without an `await` between it and `ResultCache.lookup`: what
-        landed before the lookup ended is in the cache, what lands later is still in flight here.
+        `newer_than` (monotonic): a search that set out earlier is too old for the call.
         """
-        identity: Hashable = (key, asked.threshold, asked.max_results)
-        if plan.joins:
-            task = self._flights.find(identity)
-            if task is not None:
-                earlier_by = asked.start_time - self._start_times.get(task, asked.start_time)
-                if 0 <= earlier_by <= JOIN_WINDOW_SECONDS:
-                    return task, True
-        task = self._flights.start(identity if plan.writes else None, start)
-        if plan.writes:
-            self._start_times[task] = asked.start_time
-            task.add_done_callback(self._forget)
-        return task, False
+        if not plan.joins:
+            return None
+        flight = self._flights.find(_identity(key, asked))
+        search = self._searches.get(flight) if flight is not None else None
+        if search is None or not search.joinable:
+            return None
+        if newer_than is not None and search.trip.asked_at < newer_than:
+            return None
+        return search if 0 <= asked.start_time - search.start_time <= JOIN_WINDOW_SECONDS else None
 
-    def _forget(self, task: asyncio.Task[T]) -> None:
-        self._start_times.pop(task, None)
+    def start(
+        self,
+        plan: CachePlan,
+        key: CacheKey,
+        asked: SearchParameters,
+        trip: Trip,
+        fly: Callable[[], Coroutine[Any, Any, T]],
+        on_landed: Callable[[], None] = ignore,
+    ) -> SharedSearch[T]:
+        """A new search, which later calls find instead of an older one. A call whose plan does not write shares nothing.
+
+        `on_landed` is as for `Flights.start`.
+        """
+        if not plan.writes:
+            return SharedSearch(self._flights.start(None, fly, on_landed), trip, asked.start_time)
+
+        def landed() -> None:
+            del self._searches[flight]
+            on_landed()
+
+        flight = self._flights.start(_identity(key, asked), fly, landed)
+        search = self._searches[flight] = SharedSearch(flight, trip, asked.start_time)
+        return search
+
+
+def _identity(key: CacheKey, asked: SearchParameters) -> Hashable:
+    return key, asked.threshold, asked.max_results

@@ -63,6 +63,20 @@ class UpstreamConfig(Section):
         json_schema_extra={"unit": "connections"},
         description="Most connections to the vendor at once.",
     )
+    keep_alive: bool = Field(
+        default=True,
+        description="Whether a connection to the vendor is used again. The gateway uses it again only after a plain "
+        "answer and while nothing more comes in. HTTP/1.1 cannot tell a second answer to an earlier search, if it comes "
+        "after the next search was sent, from the answer to that one. Set `false` if the vendor, or a proxy on the way, "
+        "may answer twice: each search then has a connection of its own, which costs a TCP and a TLS handshake.",
+    )
+    allow_private_addresses: bool = Field(
+        default=False,
+        description="Whether the host name of `base_url` may lead to addresses that are not public: loopback, link-local, "
+        "private, multicast or unspecified ones, and IPv6 forms of them. The gateway refuses to connect to such an "
+        "address otherwise. Set `true` for a proxy in a private network or a cluster. A `base_url` whose host is an IP "
+        "address or `localhost` needs no permission.",
+    )
     rate_per_second: float | None = Field(
         default=None,
         gt=0,

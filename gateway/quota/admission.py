@@ -1,6 +1,7 @@
 """What a caller of the gate holds: an admitted call, and an upstream call reserved for it.
 
-Given out by `gate.py`, and used by `search.py` alone. Ending either twice does no harm.
+Given out by `gate.py`. The call holds its admission, and so does the flight that it starts: what runs at the vendor
+counts against the tenant's concurrency, whoever still waits for it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,26 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """One admitted call. Holds its concurrency slot until `release`, or until the end of a `with` block.
+    """One admitted call. Keeps its concurrency slot until its last holder has ended.
+
+    The call itself is the first holder; it ends by `release`, or with a `with` block, and ending twice does no harm.
+    Each `keep` adds a holder, which ends by one `give_back`.
 
     `degraded` says that the store was out. `remaining` counts calls that the rate has left, None if it is unlimited or
     unknown.
     """
 
-    __slots__ = ("_gate", "_released", "budget_seconds", "degraded", "remaining", "slot", "standing", "tenant")
+    __slots__ = (
+        "_gate",
+        "_holders",
+        "_released",
+        "budget_seconds",
+        "degraded",
+        "remaining",
+        "slot",
+        "standing",
+        "tenant",
+    )
 
     def __init__(
         self,
@@ -35,6 +49,7 @@ class Admission:
         degraded: bool = False,  # noqa: FBT001, FBT002 - made once a call, and keywords cost time
     ) -> None:
         self._gate = gate
+        self._holders = 1
         self._released = False
         self.tenant = tenant
         self.standing = standing
@@ -45,13 +60,23 @@ class Admission:
         self.remaining = remaining
         standing.in_flight += 1
 
-    def release(self) -> None:
-        """Frees the slot: at once, with the tenant's next question to the store, or within 5 ms."""
-        if not self._released:
-            self._released = True
+    def keep(self) -> None:
+        """One more holder of the slot: a flight of this call."""
+        self._holders += 1
+
+    def give_back(self) -> None:
+        """A holder ends. The last one frees the slot: with the tenant's next question to the store, or within 5 ms."""
+        self._holders -= 1
+        if not self._holders:
             self.standing.in_flight -= 1
             if self.slot:
                 self._gate.store.release(self.tenant.id, self.slot)
+
+    def release(self) -> None:
+        """The call ends."""
+        if not self._released:
+            self._released = True
+            self.give_back()
 
     async def reserve(self) -> Reservation:
         """Charges one upstream call to every window, or to none. Raises `TenantQuotaExceeded`, `QuotaUnavailable`."""

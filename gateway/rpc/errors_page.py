@@ -67,7 +67,7 @@ def _row(error: type[GatewayError]) -> str:
         ", ".join(f"`{name}`" for name in _details(answer) if name not in {"ErrorInfo", "RetryInfo"}),
         "" if row.retry_seconds is None else f"{row.retry_seconds:g} s",
         _PUSHBACK[row.pushback],
-        "no" if error.refunds else "yes, once it was sent",
+        "yes, once it was sent" if error.billed else "no",
     )
 
 

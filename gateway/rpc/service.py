@@ -8,7 +8,9 @@ from facegate.search.v1 import face_search_service_pb2 as pb
 
 from gateway.clock import Clock
 from gateway.errors import QuotaUnavailable
+from gateway.quota.admission import Admission
 from gateway.quota.gate import QuotaGate
+from gateway.quota.search_count import SearchCount
 from gateway.quota.store import StoreUnavailable
 from gateway.quota.usage import UsageLedger
 from gateway.rpc import codec
@@ -39,9 +41,26 @@ class FaceSearchService:
 
     async def search_face(self, call: Call, raw: bytes) -> pb.SearchFaceResponse:
         """Searches one image in one face set."""
-        search = codec.decode_search(codec.parse(pb.SearchFaceRequest, raw), now=self._clock.now())
-        answer = await self._search(call.tenant, search, call.deadline, call.record)
-        return codec.encode_answer(answer, call.record.request_id, now=self._clock.now())
+        record = call.record
+        with SearchCount(self._usage, call.tenant.id) as count:
+            with await self._admit(call) as admission:
+                search = codec.decode_search(codec.parse(pb.SearchFaceRequest, raw), now=self._clock.now())
+                record.image_format, record.image_bytes = search.image.format, len(search.image.content)
+                answer = await self._search(admission, search, call.deadline, record)
+            count.answered(answer.cache_status)
+        record.cache_status = answer.cache_status
+        record.match_count = len(answer.answer.matches)
+        return codec.encode_answer(answer, record.request_id, now=self._clock.now())
+
+    async def _admit(self, call: Call) -> Admission:
+        """Charges the call to its tenant's rate and concurrency."""
+        record, started = call.record, self._clock.monotonic()
+        try:
+            admission = await self._quota.admit(call.tenant)
+        finally:
+            record.spent("quota", started, self._clock.monotonic())
+        record.quota_remaining, record.degraded = admission.remaining, admission.degraded
+        return admission
 
     async def get_quota(self, call: Call, raw: bytes) -> pb.GetQuotaResponse:
         """The caller's limits and what is left of them."""

@@ -76,10 +76,10 @@ class CallMetrics:
         """Counts an item of a bulk stream; the stream itself is a call."""
         self._searched(record, self.bulk_items)
 
-    def upstream_ended(self, status: str, seconds: float) -> None:
-        """Counts one request to the vendor."""
+    def upstream_ended(self, status: str, seconds: float, requests: int = 1) -> None:
+        """Counts one attempt to ask the vendor. `requests` is how many requests left: 0 if none did."""
         self.upstream.record((self._statuses[status],), seconds)
-        self.attempts.add(())
+        self.attempts.add((), requests)
 
     def queued(self, seconds: float) -> None:
         """Counts one wait for the pace or for a connection."""

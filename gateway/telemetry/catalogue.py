@@ -62,11 +62,13 @@ UPSTREAM_STATUSES = (
     "connect_error",
     "connection_lost",
     "tls_error",
+    "address_refused",
     "protocol_error",
     "redirect",
     "unknown_status",
     "not_json",
     "schema_mismatch",
+    "unexpected_code",
     "compressed_body",
     "oversize_body",
     "cancelled",
@@ -80,6 +82,7 @@ ACCESS_STATUSES = (
     "http_401",
     "http_403",
     "tls_error",
+    "address_refused",
     "redirect",
 )
 # A single one of these needs somebody to act.

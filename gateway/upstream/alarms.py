@@ -19,8 +19,8 @@ class Alarms:
         self._last: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def sound(self, event: str, upstream_status: str, credential: str) -> None:
-        """Logs `event`, a constant dotted name. `credential` is the pair's name, never its value."""
+    def sound(self, event: str, upstream_status: str, credential: str, **more: str) -> None:
+        """Logs `event`, a constant dotted name. `credential` is the pair's name, never its value; `more` are constants."""
         now = self._clock.monotonic()
         if now - self._last.get(event, float("-inf")) < REPEAT_SECONDS:
             self._left_out[event] = self._left_out.get(event, 0) + 1
@@ -31,4 +31,5 @@ class Alarms:
             upstream_status=upstream_status,
             credential=credential,
             left_out=self._left_out.pop(event, 0),
+            **more,
         )

@@ -36,6 +36,7 @@ class Answer:
         "_header_count",
         "_keep_alive",
         "_line_ended",
+        "_odd",
         "_parser",
         "_start",
         "_surplus",
@@ -53,7 +54,7 @@ class Answer:
         self.headers: list[tuple[bytes, bytes]] = []
         self.chunks: list[bytes] = []
         self.has_head = self.complete = self.refused = False
-        self._keep_alive = self._ambiguous = self._surplus = self._until_close = self._line_ended = False
+        self._keep_alive = self._ambiguous = self._surplus = self._until_close = self._line_ended = self._odd = False
         self._start = b""
         self._head_bytes = self._header_count = self._framing_bytes = 0
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
@@ -65,6 +66,19 @@ class Answer:
     def leaves_connection_clean(self) -> bool:
         """Whether the next bytes on the connection can only be the answer to the next request."""
         return self.complete and self._keep_alive and not (self.refused or self._ambiguous or self._surplus)
+
+    @property
+    def began(self) -> bool:
+        """Whether any byte came."""
+        return bool(self._start)
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether this was not the one plain HTTP 200 of a search: an error, an interim answer before it, a trailer.
+
+        A peer, or a proxy in front of it, that had trouble with a request may answer it a second time.
+        """
+        return self._odd or self.code != 200
 
     def feed(self, data: bytes) -> None:
         """Takes what came in, at least one byte."""
@@ -134,7 +148,9 @@ class Answer:
         self._header_count += 1
         if self._header_count > MAX_HEADERS or b" " in name or b"\t" in name or b"\0" in value:
             raise _Refused
-        if not self.has_head:
+        if self.has_head:
+            self._odd = True
+        else:
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -168,6 +184,7 @@ class Answer:
         if not self._is_interim():
             self.complete = True
         elif not self.complete:
+            self._odd = True
             self.headers.clear()
             self._head_bytes = self._header_count = 0
 

@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.config.upstream import CredentialConfig, UpstreamConfig
 from gateway.upstream.client import UpstreamClient, open_upstream
 from gateway.upstream.credentials import CredentialError, CredentialOrigin, CredentialSource
+from gateway.upstream.timed import OnAttempt
 from gateway.watcher import FileRejected, FileWatcher
 
 
@@ -23,9 +24,14 @@ class UpstreamUnusable(Exception):
 
 @asynccontextmanager
 async def open_client(
-    config: UpstreamConfig, *, clock: Clock, watcher: FileWatcher, waited: Callable[[float], None]
+    config: UpstreamConfig,
+    *,
+    clock: Clock,
+    watcher: FileWatcher,
+    on_attempt: OnAttempt,
+    on_wait: Callable[[float], None],
 ) -> AsyncIterator[UpstreamClient]:
-    """The client that the settings describe; `waited` as for `open_upstream`. Raises `UpstreamUnusable`."""
+    """The client that the settings describe; listeners as for `open_upstream`. Raises `UpstreamUnusable`."""
     if not config.credentials:
         raise UpstreamUnusable("upstream.credentials is empty: name the files of the vendor's API id and secret")
     credentials = _credentials(config.credentials[0], watcher)
@@ -35,10 +41,13 @@ async def open_client(
         clock=clock,
         timeout_seconds=config.timeout_seconds,
         max_connections=config.max_connections,
+        keep_alive=config.keep_alive,
+        allow_private_addresses=config.allow_private_addresses,
         ca_file=config.ca_file,
         image_encoding=config.image_encoding,
         no_result=config.no_result,
-        waited=waited,
+        on_attempt=on_attempt,
+        on_wait=on_wait,
     )
     async with AsyncExitStack() as stack:
         try:

@@ -1,159 +1,69 @@
-"""The vendor's endpoint as an `Upstream`: sends a search, reads the answer within strict limits, says what it means.
-
-One call: take a slot, send the form, let the HTTP code speak, read the body, let the body speak. Retrying, choosing
-between credentials and pacing stand in front of this class, not in it.
-"""
+"""The way to the vendor: a place for each search, one request, and a second one where the first was surely not read."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
-
-import httpx
 
 from gateway.clock import Clock
-from gateway.errors import (
-    GatewayError,
-    UpstreamAccessMisconfigured,
-    UpstreamBadResponse,
-    UpstreamFailure,
-    UpstreamTimeout,
-)
+from gateway.errors import ImageRejected, UpstreamFailure, UpstreamUnavailable
 from gateway.model import UpstreamAnswer, UpstreamQuery
-from gateway.upstream.alarms import Alarms
-from gateway.upstream.credentials import Credential, CredentialSource
+from gateway.trip import Trip
+from gateway.upstream.attempt import Attempt, Unread
+from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.endpoint import search_url
-from gateway.upstream.faults import TLS_ERROR, failure_of
-from gateway.upstream.form import ImageEncoding, search_form
-from gateway.upstream.retry_after import parse_retry_after
-from gateway.upstream.slots import Slots, nobody
+from gateway.upstream.form import ImageEncoding
+from gateway.upstream.port import Upstream
+from gateway.upstream.slots import Slots, ignore_wait
+from gateway.upstream.timed import OnAttempt, Timed
 from gateway.upstream.tls import verifying_context
 from gateway.upstream.transport import open_transport
-from gateway.upstream.verdicts import by_code, by_code_alone
-from gateway.upstream.wire import NoResult, read_answer
-
-MAX_ANSWER_BYTES = 64 * 1024
+from gateway.upstream.wire import NoResult
 
 # The rest of the time is the search's. A vendor that takes longer than this to accept a connection will not answer.
 CONNECT_SHARE = 0.5
 
 
 class UpstreamClient:
-    """Searches at the vendor, with the credential in force, over `transport`.
+    """Searches at the vendor by `attempt`, never more at once than `slots` has places.
 
-    A search ends within `timeout_seconds`, waiting for a slot included. Besides what `Upstream` names it raises
-    `GatewayOverloaded` when every slot is taken. A cancelled search gives its slot and its connection back.
+    A search ends `timeout_seconds` after it got its place. A cancelled search gives its place and its connection back.
     """
 
-    def __init__(
-        self,
-        *,
-        transport: httpx.AsyncBaseTransport,
-        credentials: CredentialSource,
-        url: httpx.URL,
-        slots: Slots,
-        timeout_seconds: float,
-        image_encoding: ImageEncoding,
-        no_result: NoResult,
-        clock: Clock,
-    ) -> None:
-        self._transport = transport
-        self._credentials = credentials
-        self._url = url
+    def __init__(self, attempt: Upstream, slots: Slots, timeout_seconds: float) -> None:
+        self._attempt = attempt
         self._slots = slots
         self._timeout_seconds = timeout_seconds
-        self._image_encoding: ImageEncoding = image_encoding
-        self._no_result: NoResult = no_result
-        self._clock = clock
-        self._alarms = Alarms(clock)
 
     @property
     def waiting(self) -> int:
         """Searches that wait for a connection now."""
         return self._slots.waiting
 
-    async def search(self, query: UpstreamQuery) -> UpstreamAnswer:
-        """Searches `query.face_set` for the face in `query.image`."""
-        credential = self._credentials.current
-        failure: GatewayError
+    async def search(self, query: UpstreamQuery, trip: Trip) -> UpstreamAnswer:
+        """See `Upstream.search`."""
+        held_since = await self._slots.take(trip)
+        trip.ends_at = held_since + self._timeout_seconds
+        failure: UpstreamFailure | ImageRejected
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._slots:
-                return await self._ask(query, credential)
-        except TimeoutError:
-            failure = UpstreamTimeout("timeout")
-        except httpx.TransportError as error:
-            failure = failure_of(error)
-        except GatewayError as error:
+            try:
+                return await self._attempt.search(query, trip)
+            except Unread:
+                pass
+            return await self._attempt.search(query, trip)
+        except Unread:
+            failure = UpstreamUnavailable("connection_lost")
+        except (UpstreamFailure, ImageRejected) as error:
             failure = error
-        self._alarm(failure, credential)
-        # Out of the handlers and without a traceback: either would keep the request with its headers and image alive.
+        finally:
+            self._slots.give_back(trip, held_since)
+        failure.attempts = trip.attempts
         raise failure.with_traceback(None)
 
-    async def _ask(self, query: UpstreamQuery, credential: Credential) -> UpstreamAnswer:
-        response = await self._transport.handle_async_request(self._request(query, credential))
-        stream = cast("httpx.AsyncByteStream", response.stream)
-        try:
-            code, now = response.status_code, self._clock.now()
-            # httpx looks a header up by way of all of them, nine calls a time.
-            headers = {name.lower(): value for name, value in response.headers.raw}
-            retry_after = parse_retry_after(headers.get(b"retry-after"), now)
-            verdict = by_code(code, retry_after)
-            if verdict is not None:
-                raise verdict
-            if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-                raise by_code_alone(code, "compressed_body")
-            return read_answer(
-                code,
-                await _read_body(code, stream),
-                query.parameters,
-                no_result=self._no_result,
-                retry_after_seconds=retry_after,
-                now=now,
-            )
-        finally:
-            await stream.aclose()
 
-    def _request(self, query: UpstreamQuery, credential: Credential) -> httpx.Request:
-        """The request. Nothing of the caller is in it: no id, no trace, no name."""
-        form = search_form(query, self._image_encoding)
-        return httpx.Request(
-            "POST",
-            self._url,
-            headers=[
-                (b"X-DF-API-ID", credential.api_id.reveal().encode("ascii")),
-                (b"X-DF-API-SECRET", credential.api_secret.reveal().encode("ascii")),
-                (b"Content-Type", form.content_type),
-                (b"Content-Length", b"%d" % form.length),
-                (b"Accept", b"application/json"),
-                (b"Accept-Encoding", b"identity"),
-                (b"User-Agent", b"facegate"),
-            ],
-            stream=form.body,
-        )
-
-    def _alarm(self, failure: GatewayError, credential: Credential) -> None:
-        if not isinstance(failure, UpstreamFailure):
-            return
-        status = failure.upstream_status
-        if status == TLS_ERROR:
-            self._alarms.sound("upstream.tls_verification_failed", status, credential.name)
-        elif isinstance(failure, UpstreamAccessMisconfigured):
-            self._alarms.sound("upstream.access_refused", status, credential.name)
-        elif isinstance(failure, UpstreamBadResponse) and status == "redirect":
-            self._alarms.sound("upstream.redirect_refused", status, credential.name)
-
-
-async def _read_body(code: int, stream: httpx.AsyncByteStream) -> bytes:
-    """The body as it came; what is longer than `MAX_ANSWER_BYTES` is left unread."""
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise by_code_alone(code, "oversize_body")
-    return bytes(body)
+def ignore_attempt(status: str, seconds: float, requests: int) -> None:
+    """Does nothing with an attempt."""
 
 
 @asynccontextmanager
@@ -164,28 +74,39 @@ async def open_upstream(
     clock: Clock,
     timeout_seconds: float = 10.0,
     max_connections: int = 64,
+    keep_alive: bool = True,
+    allow_private_addresses: bool = False,
     ca_file: Path | None = None,
     image_encoding: ImageEncoding = "multipart",
     no_result: NoResult = "ok",
-    waited: Callable[[float], None] = nobody,
+    on_attempt: OnAttempt = ignore_attempt,
+    on_wait: Callable[[float], None] = ignore_wait,
 ) -> AsyncIterator[UpstreamClient]:
     """The client with connections of its own, closed in the end. Raises `ValueError` or `OSError` for bad settings.
 
-    `waited` is told how many seconds each search waited for a connection, if it had to.
+    `on_attempt` is called for each request; `on_wait` with the seconds that a search waited for a connection, if it had
+    to.
     """
     url = search_url(base_url)
     tls = verifying_context(ca_file) if url.scheme == "https" else None
-    transport = open_transport(url, tls, timeout_seconds * CONNECT_SHARE)
+    transport = open_transport(
+        url,
+        tls,
+        timeout_seconds * CONNECT_SHARE,
+        keep_alive=keep_alive,
+        allow_private_addresses=allow_private_addresses,
+    )
+    attempt = Attempt(
+        transport=transport,
+        credentials=credentials,
+        url=url,
+        image_encoding=image_encoding,
+        no_result=no_result,
+        clock=clock,
+    )
+    # Inside all that repeats: each request is counted.
+    timed = Timed(attempt, on_attempt, clock)
     try:
-        yield UpstreamClient(
-            transport=transport,
-            credentials=credentials,
-            url=url,
-            slots=Slots(max_connections, waited),
-            timeout_seconds=timeout_seconds,
-            image_encoding=image_encoding,
-            no_result=no_result,
-            clock=clock,
-        )
+        yield UpstreamClient(timed, Slots(max_connections, clock, on_wait), timeout_seconds)
     finally:
         await transport.aclose()

@@ -27,19 +27,18 @@ class Connection(asyncio.Protocol):
     """`ask`, then `body`, then `is_clean` says whether to `ask` again or to `abort`.
 
     Both raise `httpx.ReadError` when the connection ends too early and `httpx.RemoteProtocolError` for bytes that are
-    no answer; neither has a text. A cancelled one leaves the connection unclean. `answer_began` says whether any byte came
-    since the last request; `idle_since` is the pool's.
+    no answer; neither has a text. A cancelled one leaves the connection unclean. `idle_since` is the pool's.
     """
 
     def __init__(self) -> None:
         self.idle_since = 0.0
-        self.answer_began = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
         self._open = False
         self._can_write = True
         self._sent = True
+        self._unsent = False
         self._answer: Answer | None = None
         self._unread = 0
         self._reading = True
@@ -56,6 +55,19 @@ class Connection(asyncio.Protocol):
         return self._answer is None or self._answer.leaves_connection_clean
 
     @property
+    def is_odd(self) -> bool:
+        """Whether the last answer was unusual enough that the peer may have more to say after it."""
+        return self._answer is not None and self._answer.is_odd
+
+    @property
+    def has_unsent_request(self) -> bool:
+        """Whether a part of the last request never left: then the peer cannot have read it whole, nor acted on it.
+
+        Of a request that was written whole nothing is certain: its peer may have read it before it hung up.
+        """
+        return self._unsent and (self._answer is None or not self._answer.began)
+
+    @property
     def is_silent(self) -> bool:
         """Whether nothing, not even the peer's end, waits in the socket to be read: it is of no exchange."""
         return not self._poll.poll(0)
@@ -63,7 +75,8 @@ class Connection(asyncio.Protocol):
     async def ask(self, head: bytes, body: Iterable[bytes]) -> Answer:
         """Sends a request. The answer has its head; sending stops where it comes early."""
         answer = self._answer = Answer()
-        self._sent = self.answer_began = False
+        self._sent = False
+        self._unsent = True
         # Small pieces go out together with large ones: each write may be a system call and a packet.
         batch, size = [head], len(head)
         for piece in body:
@@ -76,6 +89,7 @@ class Connection(asyncio.Protocol):
             size += len(piece)
         else:
             self._sent = await self._write(batch, answer)
+            self._unsent = not self._sent
         while not self._settled(answer):
             await self._any_progress()
         if not answer.has_head:
@@ -126,7 +140,6 @@ class Connection(asyncio.Protocol):
         if answer is None:
             self.abort()
             return
-        self.answer_began = True
         answer.feed(data)
         self._unread += len(data)
         if self._unread > READ_AHEAD_BYTES and self._reading and not answer.complete and self._transport is not None:
@@ -138,6 +151,10 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The peer sends no more; the transport closes by itself."""
         self._open = False
+        if self._transport is not None and self._transport.get_write_buffer_size() > 0:
+            # A close would first send the rest of the request, to a peer that may still read.
+            self._unsent = True
+            self._transport.abort()
         if self._answer is not None:
             self._answer.end()
         self._wake()

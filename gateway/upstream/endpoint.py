@@ -1,4 +1,4 @@
-"""Where the vendor's search is."""
+"""Where the vendor's search is, and which addresses its name may lead to."""
 
 from __future__ import annotations
 
@@ -24,8 +24,38 @@ def search_url(base_url: str) -> httpx.URL:
     return base.copy_with(raw_path=base.raw_path.rstrip(b"/") + SEARCH_PATH.encode())
 
 
-def _is_loopback(host: str) -> bool:
+def names_an_address(host: str) -> bool:
+    """Whether `host` is itself an address, or this machine: then whoever wrote it has chosen where requests go."""
+    return host == "localhost" or _address(host) is not None
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public Internet, as the vendor's is.
+
+    A name that leads elsewhere (to this machine, a cloud's metadata service, a private network) is a mistake or an
+    attack. An IPv6 address that a gateway translates to an IPv4 address is judged by that one too.
+    """
+    found = _address(address)
+    if found is None or not found.is_global or found.is_multicast:
+        return False
+    if isinstance(found, ipaddress.IPv4Address):
+        return True
+    if found.ipv4_mapped is not None or found.is_site_local:
+        return False
+    inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF) if found in _NAT64 else found.sixtofour
+    return inner is None or is_public(str(inner))
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return host == "localhost"
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return address.is_loopback if address is not None else host == "localhost"

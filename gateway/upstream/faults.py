@@ -5,9 +5,10 @@ from __future__ import annotations
 import httpx
 
 from gateway.errors import UpstreamBadResponse, UpstreamFailure, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.pool import TlsVerificationError
+from gateway.upstream.pool import AddressRefused, TlsVerificationError
 
 TLS_ERROR = "tls_error"
+ADDRESS_REFUSED = "address_refused"
 
 
 def failure_of(error: httpx.TransportError) -> UpstreamFailure:
@@ -15,6 +16,8 @@ def failure_of(error: httpx.TransportError) -> UpstreamFailure:
     match error:
         case TlsVerificationError():
             return UpstreamUnavailable(TLS_ERROR)
+        case AddressRefused():
+            return UpstreamUnavailable(ADDRESS_REFUSED)
         case httpx.ConnectTimeout():
             return UpstreamTimeout("connect_timeout")
         case httpx.TimeoutException():

@@ -1,17 +1,31 @@
-"""The connections to the vendor's host: opened when needed, kept for a while, vetted before they are used again."""
+"""The connections to the vendor's host: opened when needed, kept for a while, vetted before they are used again.
+
+HTTP/1.1 numbers nothing: bytes that a peer sends too late are taken for the answer to whatever was asked last. So a
+connection is used again only after an exchange that was plain to its end, and only while its socket is silent. After an
+odd answer it first rests for `QUIET_SECONDS`; any byte in that time cuts it. What remains: a peer that answers a plain
+search twice, and whose second answer comes after the next search was sent. `upstream.keep_alive: false` is the remedy.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 
 import httpx
 
 from gateway.upstream.connection import Connection
+from gateway.upstream.endpoint import is_public
+from gateway.upstream.timer import TimeLimit
 
 # Servers close idle connections after a minute or so, some after 20 s; ours go first.
 KEEP_SECONDS = 15.0
+
+# A second answer to a request comes, if at all, about one retry of a proxy later.
+QUIET_SECONDS = 1.0
+# Connections that rest at once. A vendor that refuses everything would otherwise have one for each refusal.
+MAX_RESTING = 32
 
 TLS_SHUTDOWN_SECONDS = 1.0
 
@@ -20,18 +34,35 @@ class TlsVerificationError(httpx.ConnectError):
     """The peer is not who it should be."""
 
 
+class AddressRefused(httpx.ConnectError):
+    """The host's name leads only to addresses that secrets must not go to."""
+
+
 class Pool:
     """Connections to `host` and `port`, over TLS if there is a context. How many, is its user's to limit.
 
-    `connect_timeout_seconds` covers name, connection and TLS.
+    `connect_timeout_seconds` covers name, connection and TLS. `keep_alive` False cuts each connection after one request.
+    `may_connect` says whether a connection to an IP address of the host is allowed.
     """
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, connect_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        connect_timeout_seconds: float,
+        *,
+        keep_alive: bool = True,
+        may_connect: Callable[[str], bool] = is_public,
+    ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
         self._connect_timeout_seconds = connect_timeout_seconds
+        self.keep_alive = keep_alive
+        self._may_connect = may_connect
         self._kept: list[Connection] = []
+        self._resting: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -49,10 +80,12 @@ class Pool:
         """A new connection. Raises `httpx.ConnectError` or `httpx.ConnectTimeout`, without a text."""
         fault: httpx.TransportError
         try:
-            async with asyncio.timeout(self._connect_timeout_seconds):
+            async with TimeLimit(self._connect_timeout_seconds):
                 return await self._connect()
         except TimeoutError:
             fault = httpx.ConnectTimeout("")
+        except AddressRefused as refused:
+            fault = refused.with_traceback(None)
         except ssl.SSLCertVerificationError:
             fault = TlsVerificationError("")
         except OSError:
@@ -60,31 +93,52 @@ class Pool:
         raise fault
 
     def give_back(self, connection: Connection) -> None:
-        """Keeps a connection that is clean; any other is cut."""
-        if self._closed or not connection.is_clean:
+        """Keeps a connection that is clean, after a rest if its answer was odd; any other is cut."""
+        odd = connection.is_odd
+        if self._closed or not (self.keep_alive and connection.is_clean) or (odd and len(self._resting) >= MAX_RESTING):
             connection.abort()
             return
         connection.rest()
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
-        self._kept.append(connection)
-        if self._sweep is None:
-            self._sweep = loop.call_later(KEEP_SECONDS, self._drop_old)
+        if odd:
+            self._resting.add(connection)
+            asyncio.get_running_loop().call_later(QUIET_SECONDS, self._rested, connection)
+        else:
+            self._keep(connection)
 
     def close(self) -> None:
         """Cuts what is kept, and whatever is given back from now on."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
-        while self._kept:
-            self._kept.pop().abort()
+        for connection in (*self._kept, *self._resting):
+            connection.abort()
+        self._kept.clear()
+        self._resting.clear()
+
+    def _keep(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._kept.append(connection)
+        if self._sweep is None:
+            self._sweep = loop.call_later(KEEP_SECONDS, self._drop_old)
+
+    def _rested(self, connection: Connection) -> None:
+        """The time of quiet is over. A connection on which anything came meanwhile has cut itself."""
+        if connection in self._resting:
+            self._resting.remove(connection)
+            if connection.is_clean:
+                self._keep(connection)
+            else:
+                connection.abort()
 
     async def _connect(self) -> Connection:
         """The first of the host's addresses that accepts; each gets its share of the time, so none can take it all."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._connect_timeout_seconds
         found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        addresses = [str(info[4][0]) for info in found]
+        addresses = [address for info in found if self._may_connect(address := str(info[4][0]))]
+        if not addresses:
+            raise AddressRefused("")
         for left in range(len(addresses), 1, -1):
             try:
                 async with asyncio.timeout((until - loop.time()) / left):

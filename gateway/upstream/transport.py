@@ -6,19 +6,20 @@ redirect, keeps no cookie, asks no environment and decompresses nothing. It know
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 
 from gateway.upstream.answer import Answer
 from gateway.upstream.connection import Connection
+from gateway.upstream.endpoint import is_public, names_an_address
 from gateway.upstream.form import Pieces
 from gateway.upstream.pool import Pool
 
-# A kept connection that dies later than this after a request was sent may have died of that request.
-STALE_SECONDS = 1.0
+
+class RequestUnread(httpx.ReadError):
+    """A kept connection ended while a part of the request had not left yet, so the peer cannot have acted on it."""
 
 
 class Body(httpx.AsyncByteStream):
@@ -44,7 +45,11 @@ class Body(httpx.AsyncByteStream):
 class OwnTransport(httpx.AsyncBaseTransport):
     """Sends requests to the host of `url` and no other, with `Pieces` of known length as the body.
 
-    Raises `httpx.TransportError`s only, without a text. Time limits are the caller's, who may cancel.
+    Two extensions of a request are known. `sending` is called right before the first byte of the request is written; what
+    it raises stops the request, and leaves the connection unused. `fresh`, if true, takes no kept connection.
+
+    Raises `httpx.TransportError`s only, without a text, and what `sending` raises. Time limits are the caller's, who may
+    cancel.
     """
 
     def __init__(self, url: httpx.URL, pool: Pool) -> None:
@@ -54,35 +59,42 @@ class OwnTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The head of the answer to `request`; its body is read from the response's stream, which is to be closed.
 
-        A kept connection that the server had closed before it saw the request is no fault: the request goes out once
-        more, on a new connection. It is a POST, which HTTP forbids to repeat blindly; but a search changes nothing, and
-        one that the server began to answer, or sat on for `STALE_SECONDS`, is not repeated, so it is not billed twice.
+        Each request goes out once. Most servers close connections that were idle for a while; one that was closed before
+        the request is seen to be so, and is not used. The rest is a race that nobody can decide: a peer that read the
+        whole request may have worked on it, and bills it, before it hung up. Only a request of which a part had not left
+        is certainly unread, and raises `RequestUnread`; it may be repeated.
         """
         head = self._head(request)
         body = request.stream
         assert isinstance(body, Pieces)
-        connection = self._pool.take_kept()
-        if connection is not None:
-            loop = asyncio.get_running_loop()
-            started = loop.time()
+        sending: Callable[[], None] | None = request.extensions.get("sending")
+        connection = None if request.extensions.get("fresh") else self._pool.take_kept()
+        kept = connection is not None
+        if connection is None:
+            connection = await self._pool.connect()
+        if sending is not None:
             try:
-                return await self._send(head, body, connection)
-            except httpx.ReadError:
-                if connection.answer_began or loop.time() - started > STALE_SECONDS:
-                    raise
-        return await self._send(head, body, await self._pool.connect())
+                sending()
+            except BaseException:
+                self._pool.give_back(connection)
+                raise
+        try:
+            answer = await connection.ask(head, body)
+        except httpx.ReadError:
+            unread = kept and connection.has_unsent_request
+            connection.abort()
+            if not unread:
+                raise
+        except BaseException:
+            connection.abort()
+            raise
+        else:
+            return httpx.Response(answer.code, headers=answer.headers, stream=Body(answer, connection, self._pool))
+        raise RequestUnread("")
 
     async def aclose(self) -> None:
         """Closes every connection that is not in use, and the others when they are given back."""
         self._pool.close()
-
-    async def _send(self, head: bytes, body: Pieces, connection: Connection) -> httpx.Response:
-        try:
-            answer = await connection.ask(head, body)
-        except BaseException:
-            connection.abort()
-            raise
-        return httpx.Response(answer.code, headers=answer.headers, stream=Body(answer, connection, self._pool))
 
     def _head(self, request: httpx.Request) -> bytes:
         """The request's line and headers. A line break or NUL in any of them would make it two requests."""
@@ -90,6 +102,8 @@ class OwnTransport(httpx.AsyncBaseTransport):
             raise httpx.UnsupportedProtocol("")
         lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path), b"Host: " + self._host]
         lines += [b"%b: %b" % header for header in request.headers.raw if header[0].lower() != b"host"]
+        if not self._pool.keep_alive:
+            lines.append(b"Connection: close")
         head = b"\r\n".join(lines) + b"\r\n\r\n"
         line_count = len(lines) + 1
         if head.count(b"\n") != line_count or head.count(b"\r") != line_count or b"\0" in head:
@@ -97,7 +111,24 @@ class OwnTransport(httpx.AsyncBaseTransport):
         return head
 
 
-def open_transport(url: httpx.URL, tls: ssl.SSLContext | None, connect_timeout_seconds: float) -> OwnTransport:
-    """A transport to `url`'s host, with connections of its own."""
+def open_transport(
+    url: httpx.URL,
+    tls: ssl.SSLContext | None,
+    connect_timeout_seconds: float,
+    *,
+    keep_alive: bool = True,
+    allow_private_addresses: bool = False,
+) -> OwnTransport:
+    """A transport to `url`'s host, with connections of its own.
+
+    `allow_private_addresses` lets the host's name lead to addresses that are not public. A host that is an address, or
+    `localhost`, needs no such permission.
+    """
     port = url.port or (443 if tls is not None else 80)
-    return OwnTransport(url, Pool(url.host, port, tls, connect_timeout_seconds))
+    may_connect = _anywhere if allow_private_addresses or names_an_address(url.host) else is_public
+    pool = Pool(url.host, port, tls, connect_timeout_seconds, keep_alive=keep_alive, may_connect=may_connect)
+    return OwnTransport(url, pool)
+
+
+def _anywhere(_: str) -> bool:
+    return True

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from gateway.cache import coverage
 from gateway.cache.control import plan
-from gateway.cache.flights import Flights, wait
+from gateway.cache.flights import Flights
 from gateway.cache.memory import MemoryCacheStore
 from gateway.cache.results import CachedAnswer, ResultCache
 from gateway.cache.sharing import SharedSearches
 from gateway.model import CacheControl, SearchParameters, UpstreamAnswer
+from gateway.trip import Trip
 from tests.support.cache import found, looked_up, result_cache
 from tests.support.clock import ManualClock
 
@@ -48,7 +49,10 @@ class Searcher:
                 await self.cache.store(key, parameters, self.answer)
             return self.answer
 
-        task, joined = self.shared.join_or_start(steps, key, parameters, fly)
-        served = coverage.serve(parameters, await wait(task, 5.0), parameters)
+        shared = self.shared.join(steps, key, parameters)
+        joined = shared is not None
+        if shared is None:
+            shared = self.shared.start(steps, key, parameters, Trip(tenant, 0.0), fly)
+        served = coverage.serve(parameters, await shared.wait(5.0, 0.0), parameters)
         assert served is not None
         return "coalesced" if joined else "miss", served

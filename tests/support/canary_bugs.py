@@ -36,7 +36,7 @@ def crash(*_: object, **__: object) -> Any:
     raise RuntimeError(told)
 
 
-def careless(_: object, query: object, credential: object) -> Any:
+def careless(_: object, query: object, credential: object, trip: object = None) -> Any:
     """Logs what no one may log, in every way that a hurried change could."""
     log: Any = structlog.get_logger("careless")
     log.error("upstream.failed", image=PHOTO.hex(), secret=API_SECRET)
@@ -62,8 +62,8 @@ PLACES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("gateway.quota.gate.QuotaGate.admit", crash),
     ("gateway.cache.results.ResultCache.key", crash),
     ("gateway.cache.results.ResultCache.store", crash),
-    ("gateway.upstream.client.UpstreamClient._ask", crash),
-    ("gateway.upstream.client.UpstreamClient._ask", careless),
+    ("gateway.upstream.attempt.Attempt._ask", crash),
+    ("gateway.upstream.attempt.Attempt._ask", careless),
     ("gateway.rpc.codec.encode_answer", crash),
 )
 

@@ -15,18 +15,18 @@ from typing import Any
 
 from gateway.app import Gateway
 from gateway.cli.main import run
-from gateway.upstream.client import UpstreamClient
+from gateway.upstream.attempt import Attempt
 from gateway.watcher import FileWatcher
 from tests.support.canaries import OTHER_PHOTO
 from tests.support.canary_bugs import careless, crash, crash_in_a_finalizer, crash_later, known
 
-ask, run_watcher, wait_closed = UpstreamClient._ask, FileWatcher.run, Gateway.wait_closed
+ask, run_watcher, wait_closed = Attempt._ask, FileWatcher.run, Gateway.wait_closed
 
 
-async def ask_or_crash(self: UpstreamClient, query: Any, credential: Any) -> Any:
+async def ask_or_crash(self: Attempt, query: Any, credential: Any, trip: Any) -> Any:
     if query.image.content == OTHER_PHOTO:
         careless(self, query, credential)
-    return await ask(self, query, credential)
+    return await ask(self, query, credential, trip)
 
 
 async def crash_beside_the_calls(self: FileWatcher) -> None:
@@ -51,7 +51,7 @@ async def crash_at_the_end(self: Gateway) -> None:
 if __name__ == "__main__":
     # A library that has set itself up before the gateway does.
     logging.getLogger("chatty").addHandler(logging.StreamHandler())
-    UpstreamClient._ask = ask_or_crash  # type: ignore[method-assign]
+    Attempt._ask = ask_or_crash  # type: ignore[method-assign]
     FileWatcher.run = crash_beside_the_calls  # type: ignore[method-assign]
     Gateway.wait_closed = crash_at_the_end  # type: ignore[method-assign]
     sys.exit(run(sys.argv[1:]))

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from gateway.model import Image, ImageFormat, SearchParameters, UpstreamQuery
+from gateway.trip import Trip
 from gateway.upstream.client import UpstreamClient, open_upstream
 from gateway.upstream.credentials import Credential, CredentialSource
 from gateway.upstream.secret import Secret
@@ -35,6 +36,13 @@ def query(
     return UpstreamQuery(
         face_set, Image(content, image_format, 640, 480), SearchParameters(threshold, max_results, 1_690_000_000)
     )
+
+
+def trip(tenant: str = "kyc", deadline: float = float("inf")) -> Trip:
+    """A trip for which one caller waits."""
+    made = Trip(tenant, 0.0)
+    made.join(deadline)
+    return made
 
 
 def client(base_url: str, **overrides: Any) -> AbstractAsyncContextManager[UpstreamClient]:

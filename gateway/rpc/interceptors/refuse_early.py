@@ -13,7 +13,7 @@ from gateway.rpc.policy import POLICY
 
 
 class RefuseEarly:
-    """After authentication. The rate itself is charged in `search.py`; this only remembers its refusals."""
+    """After authentication. The rate itself is charged in `service.py`; this only remembers its refusals."""
 
     def __init__(self, quota: QuotaGate, usage: UsageLedger, clock: Clock) -> None:
         self._quota = quota
@@ -25,7 +25,9 @@ class RefuseEarly:
         if POLICY[call.method] is Permission.SEARCH:
             until = self._quota.refused_until(call.tenant)
             if until is not None:
-                self._usage.today(call.tenant.id).quota_rejections += 1
+                today = self._usage.today(call.tenant.id)
+                today.searches += 1
+                today.quota_rejections += 1
                 wait = until - self._clock.monotonic()
                 raise TenantRateLimited(call.tenant.id, "rate", retry_after_seconds=wait)
         return True

@@ -17,6 +17,7 @@ from facegate.search.v1 import face_search_service_pb2 as pb
 from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStub
 
 from gateway.model import UpstreamAnswer, UpstreamQuery
+from gateway.trip import Trip
 from tests.support.conditions import eventually
 from tests.support.flaky_proxy import FlakyProxy, flaky_proxy
 from tests.support.gateway import config_of, running
@@ -31,8 +32,11 @@ HELD = photo("held")
 class HoldingUpstream(FakeUpstream):
     """Lets one photo's searches wait for `hold`, all others pass."""
 
-    async def search(self, query: UpstreamQuery) -> UpstreamAnswer:
-        return await super().search(query) if query.image.content == HELD else ANSWER
+    async def search(self, query: UpstreamQuery, trip: Trip) -> UpstreamAnswer:
+        if query.image.content == HELD:
+            return await super().search(query, trip)
+        trip.sending()
+        return ANSWER
 
 
 @dataclass

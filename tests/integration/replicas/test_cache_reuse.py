@@ -16,6 +16,7 @@ from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStu
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer, UpstreamQuery
+from gateway.trip import Trip
 from tests.support.clock import ManualClock
 from tests.support.conditions import eventually
 from tests.support.gateway import config_of, running
@@ -50,8 +51,8 @@ class SearchingUpstream(FakeUpstream):
         super().__init__()
         self.faces = faces
 
-    async def search(self, query: UpstreamQuery) -> UpstreamAnswer:
-        await super().search(query)
+    async def search(self, query: UpstreamQuery, trip: Trip) -> UpstreamAnswer:
+        await super().search(query, trip)
         matches = tuple(best(self.faces, query.parameters))
         return UpstreamAnswer(matches, Outcome.MATCHED if matches else Outcome.NO_MATCH, "TID")
 

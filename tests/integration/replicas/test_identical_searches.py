@@ -72,9 +72,9 @@ class FailingClock:
 class SlowUpstream(FakeUpstream):
     """Takes 8 ms for an answer, so that one that is not asked for is seen by a caller with a watch."""
 
-    async def search(self, query: Any) -> Any:
+    async def search(self, query: Any, trip: Any) -> Any:
         await asyncio.sleep(0.008)
-        return await super().search(query)
+        return await super().search(query, trip)
 
 
 @pytest.fixture(autouse=True)

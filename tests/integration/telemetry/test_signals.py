@@ -151,14 +151,14 @@ async def test_a_hit_has_no_upstream_span(scene: Scene) -> None:
 async def two_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Two identical searches that share one upstream search: the line and the spans of each."""
     joined: list[bool] = []
-    join_or_start: Any = SharedSearches.join_or_start
+    join: Any = SharedSearches.join
 
-    def noticed(*given: Any) -> Any:
-        found = join_or_start(*given)
-        joined.append(found[1])
+    def noticed(*given: Any, **named: Any) -> Any:
+        found = join(*given, **named)
+        joined.append(found is not None)
         return found
 
-    monkeypatch.setattr(SharedSearches, "join_or_start", noticed)
+    monkeypatch.setattr(SharedSearches, "join", noticed)
     scene.upstream.hold.clear()
     calls = [scene.search() for _ in range(2)]
     waiting = [asyncio.ensure_future(call) for call, _, _ in calls]

@@ -13,7 +13,7 @@ from gateway.model import Outcome, UpstreamAnswer
 from gateway.upstream import transport
 from tests.support.conditions import eventually
 from tests.support.vendor import MATCH, OK, Connection, Vendor, always, found, json_response
-from tests.support.vendor_client import client, query
+from tests.support.vendor_client import client, query, trip
 
 ANOTHER = json_response(200, found(MATCH | {"person_id": 666}))
 
@@ -22,7 +22,7 @@ async def test_a_connection_serves_many_searches() -> None:
     """Searches one after the other use one connection."""
     async with Vendor(always(OK)) as vendor, client(vendor.base_url) as upstream:
         for _ in range(20):
-            await upstream.search(query())
+            await upstream.search(query(), trip())
         assert vendor.accepted == 1
 
 
@@ -35,7 +35,7 @@ async def test_a_connection_closed_between_searches_is_replaced() -> None:
 
     async with Vendor(once) as vendor, client(vendor.base_url) as upstream:
         for _ in range(5):
-            assert (await upstream.search(query())).outcome is Outcome.MATCHED
+            assert (await upstream.search(query(), trip())).outcome is Outcome.MATCHED
             await eventually(lambda: vendor.open == 0, "the vendor closed")
     assert len(vendor.received) == 5
 
@@ -56,11 +56,11 @@ async def test_a_connection_closed_as_the_request_arrives_is_replaced(
             connection.reset()
 
     async with Vendor(stale) as vendor, client(vendor.base_url, max_connections=4) as upstream:
-        await asyncio.gather(*(upstream.search(query(b"x" * 100_000)) for _ in range(4)))
+        await asyncio.gather(*(upstream.search(query(b"x" * 100_000), trip()) for _ in range(4)))
         assert vendor.accepted == 4
         # All four are stale, so a second kept one would be no better than the first.
-        assert (await upstream.search(query(b"x" * 100_000))).outcome is Outcome.MATCHED
-        await asyncio.gather(*(upstream.search(query(b"x" * 100_000)) for _ in range(4)))
+        assert (await upstream.search(query(b"x" * 100_000), trip())).outcome is Outcome.MATCHED
+        await asyncio.gather(*(upstream.search(query(b"x" * 100_000), trip()) for _ in range(4)))
 
 
 async def test_a_new_connection_that_dies_is_not_tried_again() -> None:
@@ -71,7 +71,7 @@ async def test_a_new_connection_that_dies_is_not_tried_again() -> None:
 
     async with Vendor(hang_up) as vendor, client(vendor.base_url) as upstream:
         with pytest.raises(UpstreamUnavailable):
-            await upstream.search(query())
+            await upstream.search(query(), trip())
         assert vendor.accepted == 1
 
 
@@ -85,9 +85,9 @@ async def test_a_search_that_was_worked_on_is_not_sent_again() -> None:
         await asyncio.sleep(1.1)
 
     async with Vendor(crash) as vendor, client(vendor.base_url) as upstream:
-        await upstream.search(query())
+        await upstream.search(query(), trip())
         with pytest.raises(UpstreamUnavailable):
-            await upstream.search(query())
+            await upstream.search(query(), trip())
         assert len(vendor.received) == 2
 
 
@@ -105,10 +105,10 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken() -> None:
         await connection.send(OK)
 
     async with Vendor(talkative) as vendor, client(vendor.base_url) as upstream:
-        await upstream.search(query())
+        await upstream.search(query(), trip())
         idle.set()
         await sent.wait()
-        assert (await upstream.search(query())).matches[0].person_id == MATCH["person_id"]
+        assert (await upstream.search(query(), trip())).matches[0].person_id == MATCH["person_id"]
         assert vendor.accepted == 2
 
 
@@ -116,7 +116,7 @@ async def test_two_answers_at_once_end_the_connection() -> None:
     """A second answer behind the first is thrown away together with its connection."""
     async with Vendor(always(OK + ANOTHER)) as vendor, client(vendor.base_url) as upstream:
         for _ in range(3):
-            assert (await upstream.search(query())).matches[0].person_id == MATCH["person_id"]
+            assert (await upstream.search(query(), trip())).matches[0].person_id == MATCH["person_id"]
         assert vendor.accepted == 3
 
 
@@ -134,7 +134,7 @@ async def test_callers_that_give_up_leave_nothing_behind() -> None:
     async with Vendor(moody) as vendor, client(vendor.base_url, max_connections=100) as upstream:
 
         async def search() -> UpstreamAnswer:
-            flight, _ = flights.join_or_start(None, lambda: upstream.search(query(b"x" * 2000)))
+            flight = flights.start(None, lambda: upstream.search(query(b"x" * 2000), trip()))
             return await wait(flight, 30.0)
 
         tasks = asyncio.all_tasks()
@@ -164,12 +164,12 @@ async def test_searches_that_are_cancelled_themselves_leave_nothing_behind() -> 
 
     async with Vendor(moody) as vendor, client(vendor.base_url, max_connections=8) as upstream:
         for _ in range(50):
-            searches = [asyncio.create_task(upstream.search(query(b"x" * 200_000))) for _ in range(8)]
+            searches = [asyncio.create_task(upstream.search(query(b"x" * 200_000), trip())) for _ in range(8)]
             await asyncio.sleep(random.random() * 0.006)
             for search in random.sample(searches, 4):
                 search.cancel()
             await asyncio.gather(*searches, return_exceptions=True)
         assert upstream._slots.in_use == 0
         # With a slot lost one of them would be refused.
-        await asyncio.gather(*(upstream.search(query()) for _ in range(8)))
+        await asyncio.gather(*(upstream.search(query(), trip()) for _ in range(8)))
         await eventually(lambda: vendor.open <= 8, "cancelled searches took their connections with them")

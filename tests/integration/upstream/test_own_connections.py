@@ -20,7 +20,7 @@ from gateway.upstream.transport import open_transport
 from tests.support.conditions import eventually
 from tests.support.vendor import MATCH, OK, Vendor, always, found, json_response
 from tests.support.vendor import Connection as Peer
-from tests.support.vendor_client import client, query
+from tests.support.vendor_client import client, query, trip
 
 LARGE = b"\xff" * 5_242_880
 TOO_LARGE = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n"
@@ -42,7 +42,7 @@ async def test_an_answer_before_the_image_was_read(hang_up: bool) -> None:
     async with Vendor(impatient) as vendor, client(vendor.base_url) as upstream:
         for searches in (1, 2):
             with pytest.raises(ImageRejected):
-                await upstream.search(query(LARGE))
+                await upstream.search(query(LARGE), trip())
             await eventually(lambda: vendor.open == 0, "the connection is gone")
             assert vendor.accepted == searches
 
@@ -52,8 +52,8 @@ async def test_a_connection_that_the_vendor_gives_up_is_not_used_again(header: s
     """`Connection: close` is believed, though the vendor leaves the connection open."""
     answer = json_response(200, found(dict(MATCH)), header)
     async with Vendor(always(answer)) as vendor, client(vendor.base_url) as upstream:
-        await upstream.search(query())
-        await upstream.search(query())
+        await upstream.search(query(), trip())
+        await upstream.search(query(), trip())
         assert vendor.accepted == 2
 
 
@@ -67,7 +67,7 @@ async def test_a_vendor_of_http_1_0_is_understood() -> None:
 
     async with Vendor(old) as vendor, client(vendor.base_url) as upstream:
         for _ in range(2):
-            assert (await upstream.search(query())).matches[0].person_id == MATCH["person_id"]
+            assert (await upstream.search(query(), trip())).matches[0].person_id == MATCH["person_id"]
         assert vendor.accepted == 2
 
 
@@ -82,11 +82,11 @@ async def test_a_vendor_that_closes_its_half() -> None:
         await peer.until_gone()
 
     async with Vendor(half) as vendor, client(vendor.base_url) as upstream:
-        await upstream.search(query())
+        await upstream.search(query(), trip())
         await eventually(lambda: vendor.open == 0, "our half is closed too")
         started = time.monotonic()
         with pytest.raises(UpstreamUnavailable):
-            await upstream.search(query())
+            await upstream.search(query(), trip())
         assert time.monotonic() - started < 10.0
         assert vendor.accepted == 2
 
@@ -113,12 +113,12 @@ async def test_bytes_that_the_loop_has_not_read_yet() -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     async with client(f"http://127.0.0.1:{listener.getsockname()[1]}") as upstream:
-        await upstream.search(query())
+        await upstream.search(query(), trip())
         sent.set()
         # The loop stands still meanwhile, as it does in a busy moment.
         while sent.is_set():
             time.sleep(0.01)  # noqa: ASYNC251
-        assert (await upstream.search(query())).matches[0].person_id == MATCH["person_id"]
+        assert (await upstream.search(query(), trip())).matches[0].person_id == MATCH["person_id"]
     thread.join()
     for end in (listener, *accepted):
         end.close()
@@ -129,7 +129,7 @@ async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> N
     """A connection that nobody needs is given up before the vendor's own timer ends it amid a request."""
     monkeypatch.setattr(pool, "KEEP_SECONDS", 0.05)
     async with Vendor(always(OK)) as vendor, client(vendor.base_url) as upstream:
-        await asyncio.gather(*(upstream.search(query()) for _ in range(3)))
+        await asyncio.gather(*(upstream.search(query(), trip()) for _ in range(3)))
         await eventually(lambda: vendor.open == 0, "all are closed")
 
 

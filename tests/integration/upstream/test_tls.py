@@ -14,7 +14,7 @@ from gateway.model import Outcome
 from gateway.upstream.tls import verifying_context
 from tests.support.pki import Authority, Credentials
 from tests.support.vendor import OK, Connection, Vendor, always
-from tests.support.vendor_client import API_SECRET, client, query
+from tests.support.vendor_client import API_SECRET, client, query, trip
 
 
 def server_context(credentials: Credentials, folder: Path) -> ssl.SSLContext:
@@ -44,8 +44,8 @@ async def test_a_verified_vendor(authority: Authority, ca_file: Path, tmp_path: 
     """A certificate of the configured authority for the host is good, for small images and for 5 MB, on one connection."""
     tls = server_context(authority.server(), tmp_path)
     async with Vendor(always(OK), tls=tls) as vendor, client(vendor.base_url, ca_file=ca_file) as upstream:
-        assert (await upstream.search(query())).outcome is Outcome.MATCHED
-        assert (await upstream.search(query(b"\xff" * 5_242_880))).outcome is Outcome.MATCHED
+        assert (await upstream.search(query(), trip())).outcome is Outcome.MATCHED
+        assert (await upstream.search(query(b"\xff" * 5_242_880), trip())).outcome is Outcome.MATCHED
         assert vendor.accepted == 1
         assert len(vendor.received[1].fields()["file"]) == 5_242_880
 
@@ -67,9 +67,9 @@ async def test_a_vendor_that_cannot_be_verified(
         async with client(vendor.base_url, ca_file=ca_file) as upstream:
             with capture_logs() as logs:
                 with pytest.raises(UpstreamUnavailable) as caught:
-                    await upstream.search(query())
+                    await upstream.search(query(), trip())
                 with pytest.raises(UpstreamUnavailable):
-                    await upstream.search(query())
+                    await upstream.search(query(), trip())
         assert vendor.received == []
     assert caught.value.upstream_status == "tls_error"
     assert caught.value.__context__ is None
@@ -82,7 +82,7 @@ async def test_the_system_s_authorities_are_the_default(authority: Authority, tm
     tls = server_context(authority.server(), tmp_path)
     async with Vendor(always(OK), tls=tls) as vendor, client(vendor.base_url) as upstream:
         with pytest.raises(UpstreamUnavailable):
-            await upstream.search(query())
+            await upstream.search(query(), trip())
 
 
 async def test_a_vendor_without_tls(ca_file: Path) -> None:
@@ -96,7 +96,7 @@ async def test_a_vendor_without_tls(ca_file: Path) -> None:
         secure = vendor.base_url.replace("http:", "https:")
         async with client(secure, ca_file=ca_file) as upstream:
             with pytest.raises(UpstreamUnavailable) as caught:
-                await upstream.search(query())
+                await upstream.search(query(), trip())
     assert caught.value.upstream_status == "connect_error"
 
 
@@ -108,7 +108,7 @@ async def test_session_keys_are_not_written(
     monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
     tls = server_context(authority.server(), tmp_path)
     async with Vendor(always(OK), tls=tls) as vendor, client(vendor.base_url, ca_file=ca_file) as upstream:
-        await upstream.search(query())
+        await upstream.search(query(), trip())
     assert not keys.exists() or not keys.read_bytes()
 
 

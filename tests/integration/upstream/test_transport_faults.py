@@ -15,7 +15,7 @@ from gateway.errors import GatewayOverloaded, UpstreamBadResponse, UpstreamFailu
 from gateway.model import Outcome
 from tests.support.conditions import eventually
 from tests.support.vendor import OK, Behaviour, Connection, Vendor, always
-from tests.support.vendor_client import client, query
+from tests.support.vendor_client import client, query, trip
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -59,7 +59,7 @@ async def failure_of(behaviour: Behaviour, image: bytes = b"image", **overrides:
     async with Vendor(behaviour) as vendor, client(vendor.base_url, **overrides) as upstream:
         before = asyncio.all_tasks()
         with pytest.raises(UpstreamFailure) as caught:
-            await upstream.search(query(image))
+            await upstream.search(query(image), trip())
         await eventually(lambda: vendor.open == 0, "the connection is gone")
         # What is left are the server's own, which ended with their connections.
         await eventually(lambda: asyncio.all_tasks() <= before, "no task is left")
@@ -146,7 +146,7 @@ async def test_a_vendor_that_does_not_read() -> None:
     async with Vendor(deaf) as vendor, client(vendor.base_url, timeout_seconds=0.4) as upstream:
         descriptors = _connections_to(vendor.port)
         with pytest.raises(UpstreamTimeout):
-            await upstream.search(query(b"\xff" * 5_242_880))
+            await upstream.search(query(b"\xff" * 5_242_880), trip())
         await eventually(lambda: _connections_to(vendor.port) == descriptors, "the socket is closed")
 
 
@@ -169,7 +169,7 @@ async def test_nobody_listens() -> None:
         unused.bind(("127.0.0.1", 0))
         async with client(f"http://127.0.0.1:{unused.getsockname()[1]}") as upstream:
             with pytest.raises(UpstreamUnavailable) as caught:
-                await upstream.search(query())
+                await upstream.search(query(), trip())
     assert caught.value.upstream_status == "connect_error"
 
 
@@ -177,7 +177,7 @@ async def test_no_such_host() -> None:
     """A name that does not resolve is an outage."""
     async with client("https://face-search.invalid") as upstream:
         with pytest.raises(UpstreamUnavailable) as caught:
-            await upstream.search(query())
+            await upstream.search(query(), trip())
     assert caught.value.upstream_status == "connect_error"
 
 
@@ -193,7 +193,7 @@ async def test_a_slow_connect_is_a_time_out() -> None:
         try:
             async with client(f"http://127.0.0.1:{full.getsockname()[1]}", timeout_seconds=4.0) as upstream:
                 with pytest.raises(UpstreamTimeout) as caught:
-                    await upstream.search(query())
+                    await upstream.search(query(), trip())
         finally:
             for filler in fillers:
                 filler.close()
@@ -211,14 +211,14 @@ async def test_a_full_pool_refuses_soon() -> None:
             await connection.send(OK)
 
     async with Vendor(held) as vendor, client(vendor.base_url, max_connections=2) as upstream:
-        first = [asyncio.create_task(upstream.search(query())) for _ in range(2)]
+        first = [asyncio.create_task(upstream.search(query(), trip())) for _ in range(2)]
         await eventually(lambda: len(vendor.received) == 2, "both connections are taken")
         started = time.monotonic()
         with pytest.raises(GatewayOverloaded) as caught:
-            await upstream.search(query())
+            await upstream.search(query(), trip())
         assert time.monotonic() - started < 5.0
         assert caught.value.retry_after_seconds == 1.0
-        waiting = asyncio.create_task(upstream.search(query()))
+        waiting = asyncio.create_task(upstream.search(query(), trip()))
         await asyncio.sleep(0)
         release.set()
         answers = await asyncio.gather(*first, waiting)
@@ -234,7 +234,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         async with client(vendor.base_url) as upstream:
-            await upstream.search(query())
+            await upstream.search(query(), trip())
         assert (proxy.accepted, vendor.accepted) == (0, 1)
 
 

@@ -23,7 +23,7 @@ from gateway.errors import (
 )
 from gateway.model import Match, Outcome
 from tests.support.vendor import MATCH, OK, REQUEST_ID, Vendor, always, answering, found, json_response, response
-from tests.support.vendor_client import client, query
+from tests.support.vendor_client import client, query, trip
 
 VENDOR_TEXT = "canary-vendor-text"
 
@@ -37,8 +37,8 @@ async def failure_of(answer: bytes, **overrides: Any) -> GatewayError:
     """What a search raises when the vendor answers so, and that a good answer comes through afterwards."""
     async with Vendor(answering([answer, OK])) as vendor, client(vendor.base_url, **overrides) as upstream:
         with pytest.raises(GatewayError) as caught:
-            await upstream.search(query())
-        assert (await upstream.search(query())).outcome is Outcome.MATCHED
+            await upstream.search(query(), trip())
+        assert (await upstream.search(query(), trip())).outcome is Outcome.MATCHED
     assert VENDOR_TEXT not in str(caught.value) + repr(vars(caught.value))
     assert caught.value.__context__ is None
     return caught.value
@@ -132,7 +132,7 @@ async def test_a_match() -> None:
     """The vendor's sample answer, whole; unknown fields are ignored."""
     answer = json_response(200, found(MATCH | {"new": 1}) | {"other": []})
     async with Vendor(always(answer)) as vendor, client(vendor.base_url) as upstream:
-        reply = await upstream.search(query())
+        reply = await upstream.search(query(), trip())
     assert reply.matches == (Match(1, 435449455488008194, 0.985, 1669077702),)
     assert (reply.outcome, reply.request_id, reply.attempts) == (Outcome.MATCHED, REQUEST_ID, 1)
 
@@ -140,7 +140,7 @@ async def test_a_match() -> None:
 async def test_no_match() -> None:
     """OK without matches is NO_MATCH."""
     async with Vendor(always(json_response(200, found()))) as vendor, client(vendor.base_url) as upstream:
-        reply = await upstream.search(query())
+        reply = await upstream.search(query(), trip())
     assert (reply.matches, reply.outcome) == ((), Outcome.NO_MATCH)
 
 
@@ -149,11 +149,11 @@ async def test_no_result_is_an_answer() -> None:
     answer = json_response(400, failed("QUERY_FAILED", "no result"))
     async with Vendor(always(answer)) as vendor:
         async with client(vendor.base_url) as upstream:
-            reply = await upstream.search(query())
+            reply = await upstream.search(query(), trip())
         assert (reply.matches, reply.outcome, reply.request_id) == ((), Outcome.NO_RESULT_REPORTED, REQUEST_ID)
         async with client(vendor.base_url, no_result="error") as upstream:
             with pytest.raises(FaceSetUnusable):
-                await upstream.search(query())
+                await upstream.search(query(), trip())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def test_an_answer_of_more_than_64_kib() -> None:
     document = orjson.dumps(found(dict(MATCH)))
     fits, over = document.ljust(65_536), document.ljust(65_537)
     async with Vendor(answering([response(200, fits)])) as vendor, client(vendor.base_url) as upstream:
-        assert (await upstream.search(query())).outcome is Outcome.MATCHED
+        assert (await upstream.search(query(), trip())).outcome is Outcome.MATCHED
     assert getattr(await failure_of(response(200, over)), "upstream_status", "") == "oversize_body"
     chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(over), over)
     assert getattr(await failure_of(chunked), "upstream_status", "") == "oversize_body"
@@ -200,7 +200,7 @@ async def test_the_identity_encoding_is_none() -> None:
     """A server that names the absence of compression is understood."""
     answer = json_response(200, found(dict(MATCH)), "content-encoding: Identity")
     async with Vendor(always(answer)) as vendor, client(vendor.base_url) as upstream:
-        assert (await upstream.search(query())).outcome is Outcome.MATCHED
+        assert (await upstream.search(query(), trip())).outcome is Outcome.MATCHED
 
 
 async def test_a_redirect_is_not_followed() -> None:
@@ -209,7 +209,7 @@ async def test_a_redirect_is_not_followed() -> None:
         answer = response(307, b"", f"location: {elsewhere.base_url}/faceset/v2/search_face")
         async with Vendor(always(answer)) as vendor, client(vendor.base_url) as upstream:
             with pytest.raises(UpstreamBadResponse):
-                await upstream.search(query())
+                await upstream.search(query(), trip())
         assert elsewhere.accepted == 0
 
 
@@ -217,6 +217,6 @@ async def test_no_cookie_is_kept() -> None:
     """A cookie of one search is not sent with the next."""
     answer = json_response(200, found(), "set-cookie: session=1; Path=/", "set-cookie: =;;\x01=")
     async with Vendor(always(answer)) as vendor, client(vendor.base_url) as upstream:
-        await upstream.search(query())
-        await upstream.search(query())
+        await upstream.search(query(), trip())
+        await upstream.search(query(), trip())
     assert [request.headers.get("cookie") for request in vendor.received] == [None, None]

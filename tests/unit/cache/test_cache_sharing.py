@@ -113,7 +113,7 @@ async def test_a_refresh_joins_nothing_older_and_is_joined_by_what_comes_later()
     searcher.answers.set()
     assert [how for how, _ in await asyncio.gather(*tasks)] == ["miss", "miss", "coalesced"]
     assert searcher.upstream_calls == 2
-    assert not searcher.shared._start_times
+    assert not searcher.shared._searches
 
 
 async def test_a_bypass_shares_nothing() -> None:

@@ -14,10 +14,12 @@ from gateway.model import Image, ImageFormat, Outcome, SearchParameters, Upstrea
 from gateway.telemetry.call_metrics import CallMetrics
 from gateway.telemetry.catalogue import ACCESS_STATUSES, HEALTHY_STATUSES, UPSTREAM_STATUSES
 from gateway.telemetry.instruments import OTHER
-from gateway.telemetry.upstream import MeasuredUpstream
 from gateway.upstream.faults import failure_of
+from gateway.upstream.timed import Timed
 from gateway.upstream.verdicts import by_code, by_code_alone
 from gateway.upstream.wire import read_answer
+from tests.support.upstream import FakeUpstream
+from tests.support.vendor_client import trip
 
 ASKED = SearchParameters(0.8, 1, 0)
 VENDORS_OWN = [
@@ -72,7 +74,7 @@ def test_each_has_a_name_of_its_own() -> None:
 def test_whatever_refuses_access_is_alarming() -> None:
     """Callers are told that operators are alerted, so the alert has to know each of these."""
     refused = {error.upstream_status for error in verdicts() if isinstance(error, UpstreamAccessMisconfigured)}
-    assert refused == {*ACCESS_STATUSES} - {"tls_error", "redirect"}
+    assert refused == {*ACCESS_STATUSES} - {"tls_error", "address_refused", "redirect"}
 
 
 def test_a_verdict_on_the_image_blames_nobody_else() -> None:
@@ -87,15 +89,9 @@ QUERY = UpstreamQuery("set", Image(b"", ImageFormat.JPEG, 128, 128), ASKED)
 async def measured(end: UpstreamAnswer | Exception) -> CallMetrics:
     """The metrics after one search with this end."""
     metrics = CallMetrics([], [])
-
-    async def search(_: UpstreamQuery) -> UpstreamAnswer:
-        if isinstance(end, Exception):
-            raise end
-        return end
-
-    upstream = MeasuredUpstream(search, metrics, SystemClock())
+    upstream = Timed(FakeUpstream(end), metrics.upstream_ended, SystemClock())
     with contextlib.suppress(GatewayError, RuntimeError):
-        await upstream.search(QUERY)
+        await upstream.search(QUERY, trip())
     return metrics
 
 
