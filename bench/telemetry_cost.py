@@ -25,13 +25,16 @@ from opentelemetry.sdk.resources import Resource
 from bench.cases import CASES
 from bench.gateway import Server, bare
 from bench.load import Load, load_generator
+from gateway.clock import SystemClock
 from gateway.rpc.trailers import trailers_of
-from gateway.telemetry import audit, catalogue
+from gateway.telemetry import audit, catalogue_telemetry
 from gateway.telemetry.call_metrics import CallMetrics
 from gateway.telemetry.calls import CallLog, Calls
 from gateway.telemetry.instruments import Counter
 from gateway.telemetry.logging import configure_logging
 from gateway.telemetry.record import CallRecord
+from gateway.telemetry.refusal_kinds import RefusalKind
+from gateway.telemetry.refusals import Refusals
 from gateway.telemetry.spans import Spans
 from gateway.telemetry.trace_ids import NEVER, Sampler, TraceIds
 
@@ -73,13 +76,15 @@ def cases() -> dict[str, Callable[[], object]]:
     def nothing(_: CallRecord) -> None:
         pass
 
-    faults = Counter(catalogue.FAULTS)
-    unsampled = Calls(log, metrics, silent, nothing, nothing, faults)
-    sampled = Calls(log, metrics, tenth, spans_of, spans_of, faults)
+    faults = Counter(catalogue_telemetry.FAULTS)
+    refusals = Refusals(SystemClock())
+    unsampled = Calls(log, metrics, refusals, silent, nothing, nothing, faults, [METHOD])
+    sampled = Calls(log, metrics, refusals, tenth, spans_of, spans_of, faults, [METHOD])
     ended = itertools.count(1)
 
-    def whole(calls: Calls) -> None:
+    def whole(calls: Calls, refused: str = "") -> None:
         record = a_record()
+        record.reason = refused
         trailers_of(record)
         calls.ended(record, "")
         if next(ended) % TOLD_AT_ONCE == 0:
@@ -92,10 +97,12 @@ def cases() -> dict[str, Callable[[], object]]:
         "trace decision, caller's trace": lambda: tenth.assign(ready, parent),
         "metrics": lambda: metrics.ended(ready),
         "log line with its audit event": lambda: log.ended(ready),
-        "audit event alone": lambda: audit.call_ended(ready, now),
+        "audit event alone": lambda: audit.call_ended(ready, None, now),
         "spans of one sampled call": lambda: spans_of(ready),
         "ALL, no collector (the default)": lambda: whole(unsampled),
         "ALL, a tenth sampled": lambda: whole(sampled),
+        "a refusal without a call": lambda: refusals.count(RefusalKind.HEALTH_LIMIT),
+        "ALL, of a flood of refused calls": lambda: whole(unsampled, "TENANT_RATE_LIMITED"),
     }
 
 

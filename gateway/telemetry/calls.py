@@ -1,5 +1,8 @@
 """The end of every call, told once: its log line, its audit event, its metrics and, if it is sampled, its spans.
 
+Refused calls come in floods: all are counted, and those beyond a number per second have no lines (`refusals.py`). From here
+on `method` is one that the gateway serves or `other`, in every line, label and span.
+
 Calls are told together, some dozens at a time: told one by one, between everything else that a call does, the same code
 finds the processor's caches cold and takes about three times as long.
 """
@@ -8,15 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.telemetry import audit
 from gateway.telemetry.call_metrics import CallMetrics
-from gateway.telemetry.instruments import Counter
+from gateway.telemetry.instruments import OTHER, Counter
+from gateway.telemetry.lines import Queue
 from gateway.telemetry.logging import tell
 from gateway.telemetry.record import CallRecord
+from gateway.telemetry.refusal_kinds import RefusalKind
+from gateway.telemetry.refusals import Refusals, kind_of
 from gateway.telemetry.trace_ids import TraceIds
 
 # Faults of the gateway or beyond it; the others are callers' own. Spans show them as errors, logs as warnings.
@@ -28,8 +34,8 @@ TELL_SECONDS = 0.02
 class CallLog:
     """Writes the lines of a call."""
 
-    def ended(self, record: CallRecord) -> None:
-        """Tells of a call that has ended."""
+    def ended(self, record: CallRecord, kind: RefusalKind | None = None) -> None:
+        """Tells of a call that has ended. `kind` is what it was refused for."""
         code = record.code or "OK"
         steps = record.steps
         now = datetime.fromtimestamp(record.ended_at, UTC)
@@ -60,8 +66,10 @@ class CallLog:
             event["limit"] = record.quota_limit
         if record.sampled:
             event["sampled"] = True
-        tell(event)
-        audit.call_ended(record, now)
+        if kind is not None:
+            event["kind"] = kind
+        tell(event, Queue.CALLS if record.tenant else Queue.STRANGERS)
+        audit.call_ended(record, kind, now)
 
 
 _STEP_KEYS = tuple((step, f"{step}_ms") for step in ("auth", "quota", "cache", "upstream", "total"))
@@ -76,28 +84,32 @@ def size_bucket(size: int) -> str:
 class Calls:
     """Tells all of telemetry. `export` takes the record of a sampled call; `export_item` one of a stream's item.
 
-    `faults` counts calls whose telemetry failed.
+    `methods` are the paths of the RPCs that the gateway serves. `faults` counts calls whose telemetry failed.
     """
 
     def __init__(
         self,
         log: CallLog,
         metrics: CallMetrics,
+        refusals: Refusals,
         trace_ids: TraceIds,
         export: Callable[[CallRecord], None],
         export_item: Callable[[CallRecord], None],
         faults: Counter,
+        methods: Collection[str],
     ) -> None:
         self._log = log
         self._metrics = metrics
+        self._refusals = refusals
         self._trace_ids = trace_ids
         self._export = export
         self._export_item = export_item
         self._faults = faults
+        self._methods = frozenset(methods)
         self._untold: list[tuple[CallRecord, str]] = []
 
     def began(self, record: CallRecord, traceparent: str) -> None:
-        """Settles the call's trace before its end: only for streams, whose items need it."""
+        """Settles the call's trace before its end: only for streams, whose items need it. Call it once `tenant` is set."""
         self._trace_ids.assign(record, traceparent)
 
     def ended(self, record: CallRecord, traceparent: str = "") -> None:
@@ -117,10 +129,14 @@ class Calls:
                 self._faults.add(())
 
     def _tell(self, record: CallRecord, traceparent: str) -> None:
+        if record.method not in self._methods:
+            record.method = OTHER
         if not record.trace_id:
             self._trace_ids.assign(record, traceparent)
         self._metrics.ended(record)
-        self._log.ended(record)
+        kind = kind_of(record)
+        if kind is None or self._refusals.ended(kind, record.tenant):
+            self._log.ended(record, kind)
         if record.sampled:
             self._export(record)
 
@@ -128,6 +144,8 @@ class Calls:
         """Tells of one item of a stream: no line of its own, since a stream may have a thousand, but it is audited."""
         self._trace_ids.assign_span(record)
         self._metrics.item_ended(record)
-        audit.call_ended(record, datetime.now(UTC))
+        kind = kind_of(record)
+        if kind is None or self._refusals.ended(kind, record.tenant):
+            audit.call_ended(record, kind, datetime.now(UTC))
         if record.sampled:
             self._export_item(record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gateway.errors import Reason
 from gateway.model import CacheStatus, Window
+from gateway.telemetry import catalogue_telemetry
 from gateway.telemetry.instruments import OTHER, Kind, Label, Metric
 
 MAX_TENANTS = 200
@@ -225,21 +226,6 @@ CERTIFICATE_EXPIRY = Metric(
     "When a certificate in force ends, in seconds since 1970: the server's own, and the first of its clients' authorities.",
     (Label("certificate", CERTIFICATES),),
 )
-LOG_LINES_LOST = Metric(
-    "facegate.log.lines_lost", Kind.COUNTER, "{line}", "Log lines that nobody took: a full or broken pipe."
-)
-LOG_KEYS_DROPPED = Metric(
-    "facegate.log.keys_dropped", Kind.COUNTER, "{key}", "Keys of log events that the allow-list does not have."
-)
-EXPORTS_FAILED = Metric(
-    "facegate.telemetry.exports_failed",
-    Kind.COUNTER,
-    "{export}",
-    "Batches that the collector did not take.",
-    (Label("signal", ("traces", "metrics")),),
-)
-SPANS_DROPPED = Metric("facegate.telemetry.spans_dropped", Kind.COUNTER, "{span}", "Spans that found the queue full.")
-FAULTS = Metric("facegate.telemetry.faults", Kind.COUNTER, "{call}", "Calls whose telemetry failed; the calls did not.")
 CPU_TIME = Metric("process.cpu", Kind.COUNTER, "s", "Processor time of this process.")
 MEMORY = Metric("process.resident_memory", Kind.GAUGE, "By", "Resident memory of this process.")
 BUILD = Metric(
@@ -250,4 +236,7 @@ BUILD = Metric(
     (Label("version", "the one that runs"),),
 )
 
-CATALOGUE: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+CATALOGUE: tuple[Metric, ...] = (
+    *(value for value in list(globals().values()) if isinstance(value, Metric)),
+    *catalogue_telemetry.METRICS,
+)

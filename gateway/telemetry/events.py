@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 EVENTS: Mapping[str, str] = {
-    "rpc.ended": "A call ended: the one line of each RPC. A warning if the gateway or the vendor is at fault.",
+    "rpc.ended": "A call ended. A warning if the gateway or the vendor is at fault. Floods of refusals are summed.",
     "rpc.unhandled_exception": "A bug: the caller got GATEWAY_ERROR. `frames` says where.",
     "rpc.stray_cancellation": "A bug: something inside a call was cancelled, and the caller had not asked for it.",
     "audit.search": "A search: who, which face set, the decision, how many matches.",
-    "audit.refusal": "A call that was refused for who made it or for a limit.",
+    "audit.refused": "A call that was refused. `kind` says what for.",
+    "audit.refusals": "Refusals of one kind and tenant in the last ten seconds that have no events of their own.",
     "audit.purge": "An operator purged cached answers.",
     "audit.files": "Watched files were put in force, or refused.",
     "audit.start": "A process started with a configuration.",
@@ -29,6 +30,7 @@ EVENTS: Mapping[str, str] = {
     "library.message": "A library wrote a warning or worse; its text is left out.",
     "log.malformed_event": "Something logged data in place of an event's name; it is left out.",
     "ops.listening": "The operators' listener serves, at `address`.",
+    "process.variables_removed": "Environment variables that would print or store secrets were set; they have no effect.",
     "process.crashed": "An exception that nobody caught ended the process.",
     "process.thread_crashed": "An exception that nobody caught ended a thread.",
     "process.unraisable": "An exception where none can be raised.",

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
@@ -19,8 +21,9 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
+from gateway.telemetry import process_start
 from gateway.telemetry.allowed import NAMES, AllowList
-from gateway.telemetry.lines import LineWriter
+from gateway.telemetry.lines import LineWriter, Queue
 
 _LIBRARY_PAUSE_SECONDS = 10.0
 _MAX_FRAMES = 8
@@ -35,38 +38,49 @@ log = structlog.get_logger(__name__)
 
 
 class LogOutput:
-    """Where the process's log lines go. `lines_lost` and `keys_dropped` are counts since the start."""
+    """Where the process's log lines go. `lost` (by queue), `lines_lost` and `keys_dropped` count since the start."""
 
-    def __init__(self, writer: LineWriter, allow_list: AllowList, *, json: bool) -> None:
+    def __init__(self, writer: LineWriter, allow_list: AllowList, render: Processor) -> None:
         self._writer = writer
         self._allow_list = allow_list
-        self.json = json
+        self._render = render
 
     @property
     def lines_lost(self) -> int:
         """Lines that could not be written."""
+        return sum(self._writer.lost)
+
+    @property
+    def lost(self) -> Sequence[int]:
+        """The same for each `Queue`."""
         return self._writer.lost
+
+    @property
+    def stuck(self) -> bool:
+        """Whether lines cannot be written as things are."""
+        return self._writer.stuck
 
     @property
     def keys_dropped(self) -> int:
         """Keys that the allow-list does not have."""
         return self._allow_list.dropped
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def tell(self, event: dict[str, Any], queue: Queue = Queue.GATEWAY) -> None:
         """Writes an event whose values are the gateway's own plain ones; the same rules as for any other, at less cost.
 
         Instead of every value the finished line is looked at: whatever had to be escaped, cut or nested shows there.
         """
-        if event.keys() <= NAMES:
+        if self._render is _render_json and event.keys() <= NAMES:
             try:
                 rendered = orjson.dumps(event, option=_JSON)
             except TypeError:
                 rendered = b""
             if len(rendered) <= _PLAIN_LINE_BYTES and rendered.translate(None, _PLAIN) == b"{\n":
-                self._writer.write(rendered)
+                self._writer.write(rendered, queue)
                 return
         level = event["level"]
-        self._writer.write(_render_json(None, level, _lead(None, level, self._allow_list(None, level, event))))
+        line: Any = self._render(None, level, _lead(None, level, self._allow_list(None, level, event)))
+        self._writer.write(line, queue)
 
     def close(self) -> None:
         """Writes what is queued, within a second."""
@@ -82,25 +96,31 @@ def output() -> LogOutput | None:
     return _output
 
 
-def tell(event: dict[str, Any]) -> None:
+def tell(event: dict[str, Any], queue: Queue = Queue.GATEWAY) -> None:
     """Writes one of the frequent events, a call's or an audited one, as fast as the format allows.
 
-    The event begins with its `time` and `level`.
+    The event begins with its `time` and `level`. It waits in `queue`.
     """
-    if _output is not None and _output.json:
-        _output.tell(event)
+    if _output is not None:
+        _output.tell(event, queue)
     else:
         getattr(log, event["level"])(**event)
 
 
 def configure_logging(log_format: str, stream: TextIO | None = None) -> LogOutput:
-    """Sets up the process's logs; `log_format` is `json` or `console`. Replaces what was set up before."""
+    """Sets up the process's logs; `log_format` is `json` or `console`. Replaces what was set up before.
+
+    They go to `stream`, by default to stdout. If that is closed, every line is lost and counted, and stderr says so once.
+    """
     global _output  # noqa: PLW0603 - see above
-    stream = stream or sys.stdout
-    stream.flush()
-    writer = LineWriter(stream.fileno())
+    stream = stream or _stdout()
+    if stream is not None:
+        stream.flush()
+    writer = LineWriter(stream.fileno() if stream is not None else None)
     allow_list = AllowList()
-    render = _render_json if log_format == "json" else _ConsoleLines(colors=stream.isatty())
+    render: Processor = _render_json
+    if log_format != "json":
+        render = _ConsoleLines(colors=stream is not None and stream.isatty())
     processors: list[Processor] = [allow_list, _lead, render]
     structlog.configure(
         processors=processors,
@@ -113,8 +133,22 @@ def configure_logging(log_format: str, stream: TextIO | None = None) -> LogOutpu
     _reduce_crashes()
     if _output is not None:
         _output.close()
-    _output = LogOutput(writer, allow_list, json=log_format == "json")
+    _output = LogOutput(writer, allow_list, render)
+    removed = process_start.take_removed()
+    if removed:
+        log.warning("process.variables_removed", variables=removed)
     return _output
+
+
+def _stdout() -> TextIO | None:
+    # None if the process was started without it, whatever the stubs say.
+    stdout: TextIO | None = sys.stdout
+    stderr: TextIO | None = sys.stderr
+    if stdout is None and stderr is not None:
+        with suppress(OSError):
+            stderr.write("facegate: stdout is closed: log lines and audit events are lost\n")
+            stderr.flush()
+    return stdout
 
 
 class _LineLogger:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.telemetry import catalogue
+from gateway.telemetry import catalogue, catalogue_telemetry
 from gateway.telemetry.instruments import Collected, Labels, Metric
+from gateway.telemetry.lines import Queue
 from gateway.telemetry.logging import output
 
 _PAGE_BYTES = 4096
@@ -80,12 +81,13 @@ class Observed:
 def process_state(version: str) -> list[Collected]:
     """What this process uses, and what its logs lost."""
     logs = output()
+    lost = logs.lost if logs else [0] * len(Queue)
     return [
         _all(catalogue.BUILD, {(version,): 1.0}),
         _one(catalogue.CPU_TIME, time.process_time()),
         _one(catalogue.MEMORY, _resident_bytes()),
-        _one(catalogue.LOG_LINES_LOST, logs.lines_lost if logs else 0),
-        _one(catalogue.LOG_KEYS_DROPPED, logs.keys_dropped if logs else 0),
+        _all(catalogue_telemetry.LOG_LINES_LOST, {(queue.label,): lost[queue] for queue in Queue}),
+        _one(catalogue_telemetry.LOG_KEYS_DROPPED, logs.keys_dropped if logs else 0),
     ]
 
 

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind
 
 from gateway.clock import Clock
-from gateway.telemetry import catalogue
+from gateway.telemetry import catalogue_telemetry
 from gateway.telemetry.delivery import Delivery
 from gateway.telemetry.instruments import Collected, Counter
 from gateway.telemetry.otlp_metrics import metrics_data
@@ -44,7 +44,7 @@ class SpanExport:
     """Takes the records of sampled calls and sends their spans."""
 
     def __init__(self, endpoint: str | None, resource: Resource, clock: Clock, environ: Mapping[str, str]) -> None:
-        self.dropped = Counter(catalogue.SPANS_DROPPED)
+        self.dropped = Counter(catalogue_telemetry.SPANS_DROPPED)
         self.delivery = Delivery("traces")
         self._spans = Spans(resource)
         self._clock = clock
@@ -66,9 +66,11 @@ class SpanExport:
 
     def _offer(self, record: CallRecord, kind: SpanKind) -> None:
         now, monotonic = self._clock.now(), self._clock.monotonic()
+        # Spans that callers ask for leave half of the queue to those that the ratio chose.
+        room = self._room // 2 if record.flagged else self._room
         for span in self._spans.of_call(record, now=now, monotonic=monotonic, kind=kind):
             # The processor would drop the oldest and log about each: the newest are dropped here, and counted.
-            if self._offered - self.taken >= self._room:
+            if self._offered - self.taken >= room:
                 self.dropped.add(())
                 continue
             self._offered += 1

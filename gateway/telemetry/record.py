@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.telemetry.refusal_kinds import RefusalKind
+
 
 @dataclass(slots=True)
 class CallRecord:
@@ -15,8 +17,10 @@ class CallRecord:
 
     `started` is monotonic, `ended_at` in seconds since 1970; `steps` maps a step (`auth`, `quota`, `cache`, `upstream`)
     to its duration in seconds, and `spans` lists each entry into one as (step, monotonic end, seconds). `principal` says
-    how the caller proved itself. `quota_limit` is the id of the limit that refused the call. Of `trace_id` and the ids
-    beside it 0 means unknown.
+    how the caller proved itself. `tenant` is set once the caller is authenticated and empty before. `refusal` is what the
+    call was refused for, where `reason` does not say it; see `refusals.kind_of`. `quota_limit` is the id of the limit that
+    refused the call. `flagged` means sampled because of what the caller's `traceparent` said. Of `trace_id`, `span_id` and
+    `parent_span_id` 0 means unknown.
     """
 
     method: str
@@ -27,6 +31,7 @@ class CallRecord:
     face_set: str = ""
     code: str = ""
     reason: str = ""
+    refusal: RefusalKind | None = None
     image_format: str = ""
     image_bytes: int = 0
     cache_status: str = ""
@@ -42,6 +47,7 @@ class CallRecord:
     span_id: int = 0
     parent_span_id: int = 0
     sampled: bool = False
+    flagged: bool = False
     ended_at: float = 0.0
 
     def spent(self, step: str, started: float, ended: float) -> None:
@@ -65,4 +71,5 @@ class CallRecord:
             trace_id=self.trace_id,
             parent_span_id=self.span_id,
             sampled=self.sampled,
+            flagged=self.flagged,
         )

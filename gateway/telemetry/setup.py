@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.config.telemetry import TelemetryConfig
-from gateway.telemetry import catalogue
+from gateway.telemetry import catalogue_telemetry
 from gateway.telemetry.call_metrics import CallMetrics
 from gateway.telemetry.calls import CallLog, Calls
 from gateway.telemetry.delivery import Delivery
 from gateway.telemetry.history import History
 from gateway.telemetry.instruments import Collected, Counter
 from gateway.telemetry.lag import lag_histogram, watch_lag
+from gateway.telemetry.logging import output
 from gateway.telemetry.observed import Observed, process_state
 from gateway.telemetry.prometheus import exposition
 from gateway.telemetry.record import CallRecord
+from gateway.telemetry.refusals import Refusals
 from gateway.telemetry.trace_ids import NEVER, Sampler, TraceIds, sampler_of
 
 if TYPE_CHECKING:
@@ -41,18 +43,44 @@ class TelemetryUnusable(Exception):
 
 
 class Telemetry:
-    """What a gateway tells. Made by `open_telemetry`; `calls` is for the interceptor around every call."""
+    """What a gateway tells. Made by `open_telemetry`.
+
+    `calls` is for the interceptor around every call, `refusals` for whatever refuses something that is no call.
+    """
 
     def __init__(self, methods: Collection[str], tenants: Iterable[str], clock: Clock) -> None:
         self.version = _version()
         self.metrics = CallMetrics(methods, tenants)
-        self.faults = Counter(catalogue.FAULTS)
+        self.faults = Counter(catalogue_telemetry.FAULTS)
         self.lag = lag_histogram()
         self.history = History(self.metrics, clock)
         self.observed = Observed()
-        self.calls = Calls(CallLog(), self.metrics, TraceIds(NEVER), _nobody, _nobody, self.faults)
+        self.refusals = Refusals(clock)
         self.spans: SpanExport | None = None
         self.exports: MetricExport | None = None
+        self._methods = methods
+        self._clock = clock
+        self.sample(NEVER)
+
+    def sample(self, sampler: Sampler) -> None:
+        """Samples calls by `sampler` from now on, and hands them to `spans`, if there are any."""
+        spans = self.spans
+        self.trace_ids = TraceIds(sampler, self._clock.monotonic)
+        self.calls = Calls(
+            CallLog(),
+            self.metrics,
+            self.refusals,
+            self.trace_ids,
+            spans.of_call if spans is not None else _ignore,
+            spans.of_item if spans is not None else _ignore,
+            self.faults,
+            self._methods,
+        )
+
+    def each_second(self) -> None:
+        """Moves on what goes by periods."""
+        self.history.tick()
+        self.refusals.tick()
 
     def observe(self, observed: Observed) -> None:
         """Shows the states of other parts from now on."""
@@ -65,6 +93,8 @@ class Telemetry:
             *self.metrics.collect(),
             self.lag.collect(),
             self.faults.collect(),
+            self.refusals.counter.collect(),
+            self.trace_ids.limited.collect(),
             *self._export_state(),
             *process_state(self.version),
             *self.observed.collect(),
@@ -73,21 +103,25 @@ class Telemetry:
     def _export_state(self) -> list[Collected]:
         failed = tuple(((one.signal,), float(one.failed)) for one in self._deliveries())
         found = [] if self.spans is None else [self.spans.dropped.collect()]
-        return [*found, Collected(catalogue.EXPORTS_FAILED, failed)] if failed else found
+        return [*found, Collected(catalogue_telemetry.EXPORTS_FAILED, failed)] if failed else found
 
     def _deliveries(self) -> list[Delivery]:
         return [export.delivery for export in (self.spans, self.exports) if export is not None]
 
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the collector, for `/readyz`; calls do not depend on it."""
-        return tuple(f"collector: does not take {one.signal}" for one in self._deliveries() if one.stuck)
+        """What is wrong with the collector and with the log, for `/readyz`; calls do not depend on them."""
+        found = [f"collector: does not take {one.signal}" for one in self._deliveries() if one.stuck]
+        logs = output()
+        if logs is not None and logs.stuck:
+            found.append("log: lines and audit events cannot be written")
+        return tuple(found)
 
     def exposition(self) -> str:
         """The page of `/metrics`. Run it on the event loop."""
         return exposition(self.collect())
 
 
-def _nobody(_: CallRecord) -> None:
+def _ignore(_: CallRecord) -> None:
     """Exports nothing."""
 
 
@@ -113,18 +147,10 @@ async def open_telemetry(
             sampler = _open_exports(telemetry, config, clock, environ, closing)
         except Exception:  # noqa: BLE001 - the SDK raises what comes to hand, with the value in its text
             raise TelemetryUnusable(_UNUSABLE) from None
-    tasks = [asyncio.create_task(watch_lag(telemetry.lag, clock, telemetry.history.tick))]
+    tasks = [asyncio.create_task(watch_lag(telemetry.lag, clock, telemetry.each_second))]
     if telemetry.exports is not None:
         tasks.append(asyncio.create_task(telemetry.exports.run()))
-    spans = telemetry.spans
-    telemetry.calls = Calls(
-        CallLog(),
-        telemetry.metrics,
-        TraceIds(sampler),
-        spans.of_call if spans is not None else _nobody,
-        spans.of_item if spans is not None else _nobody,
-        telemetry.faults,
-    )
+    telemetry.sample(sampler)
     try:
         yield telemetry
     finally:
@@ -133,6 +159,7 @@ async def open_telemetry(
             with suppress(asyncio.CancelledError):
                 await task
         telemetry.calls.tell()
+        telemetry.refusals.sum()
         if telemetry.exports is not None:
             telemetry.exports.send_last()
         await _all_within(CLOSE_SECONDS, closing)

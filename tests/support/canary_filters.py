@@ -22,6 +22,7 @@ from gateway.ops import status
 from gateway.rpc.interceptors import answer_errors
 from gateway.search import FaceSearch
 from gateway.telemetry import allowed
+from gateway.telemetry.lines import Queue
 from gateway.telemetry.logging import LogOutput, _LibraryMessages
 from gateway.telemetry.spans import Spans
 from gateway.upstream import credentials, wire
@@ -41,7 +42,7 @@ def unknown_keys_stay(patch: Patch) -> None:
 
 
 def told_events_are_not_looked_at(patch: Patch) -> None:
-    def write(self: LogOutput, event: dict[str, Any]) -> None:
+    def write(self: LogOutput, event: dict[str, Any], _: Queue = Queue.GATEWAY) -> None:
         self._writer.write(orjson.dumps(event) + b"\n")
 
     patch.setattr(LogOutput, "tell", write)

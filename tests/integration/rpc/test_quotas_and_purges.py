@@ -294,9 +294,9 @@ async def test_a_purge_is_audited(tmp_path: Path, purge: dict[str, Any], told: t
             asked = admin_pb.PurgeCacheRequest(**purge)
             answer = await purge_cache(asked, metadata=(*login("ops"), ("x-request-id", "incident-7")))
             await refusal(purge_cache(asked, metadata=login("kyc")))
-            await eventually(lambda: bool(logs.lines("audit.refusal")), "the refusal is told")
+            await eventually(lambda: bool(logs.lines("audit.refused")), "the refusal is told")
         (event,) = logs.lines("audit.purge")
-        (refused,) = logs.lines("audit.refusal")
+        (refused,) = logs.lines("audit.refused")
     assert (event["stream"], event["tenant"]) == ("audit", "ops")
     assert (event["request_id"], event["epoch"]) == ("incident-7", answer.epoch)
     assert (event["scope"], event["of_tenant"], event["face_set"]) == told

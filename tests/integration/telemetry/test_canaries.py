@@ -38,7 +38,7 @@ async def test_no_canary_leaves_a_gateway_with_stores_of_its_own(
         await everything(stage)
         sinks = await stage.sinks()
         told = {line["event"] for line in stage.logs.lines()}
-        assert {"rpc.ended", "audit.search", "audit.refusal", "audit.purge", "rpc.unhandled_exception"} <= told
+        assert {"rpc.ended", "audit.search", "audit.refused", "audit.purge", "rpc.unhandled_exception"} <= told
         assert {"process.crashed", "process.thread_crashed", "process.unraisable", "library.message"} <= told
         reasons = {line["reason"] for line in stage.logs.lines("rpc.ended")}
         assert len(reasons) >= 20, reasons

@@ -125,7 +125,7 @@ async def test_no_string_of_a_callers_makes_a_line(
         ids = {orjson.loads(line).get("request_id", "none") for line in lines}
         assert not [one for one in ids if not re.fullmatch("[A-Za-z0-9._-]{1,64}", one)]
         assert events.count("rpc.ended") >= reached
-        assert {"audit.start", "rpc.ended", "audit.refusal"} <= set(events) <= KNOWN
+        assert {"audit.start", "rpc.ended", "audit.refused"} <= set(events) <= KNOWN
     else:
         assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} \[\w+ *\] [a-z]+\.[a-z_.]+ ", line) for line in lines)
     assert max(map(len, lines)) < 1500
@@ -135,7 +135,7 @@ KNOWN = {
     "audit.start",
     "audit.files",
     "audit.search",
-    "audit.refusal",
+    "audit.refused",
     "rpc.ended",
     "library.message",
     "files.reloaded",

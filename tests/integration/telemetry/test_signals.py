@@ -214,8 +214,8 @@ async def test_a_fault_is_an_error_of_the_span_and_a_refusal_is_not(scene: Scene
     spans = await scene.trace(refused, 1)
     assert spans[METHOD].status.code == Status.STATUS_CODE_UNSET
     assert attributes(spans[METHOD])["rpc.response.status_code"] == "PERMISSION_DENIED"
-    await eventually(lambda: bool(scene.logs.lines("audit.refusal")), "the audit event")
-    (event,) = scene.logs.lines("audit.refusal")
+    await eventually(lambda: bool(scene.logs.lines("audit.refused")), "the audit event")
+    (event,) = scene.logs.lines("audit.refused")
     assert (event["decision"], event["reason"]) == ("refused", "FACE_SET_NOT_ALLOWED")
     page = await scene.metrics()
     assert 'facegate_tenant_calls_total{tenant="demo",reason="FACE_SET_NOT_ALLOWED"} 1\n' in page

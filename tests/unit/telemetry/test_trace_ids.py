@@ -10,7 +10,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gateway.telemetry.record import CallRecord
-from gateway.telemetry.trace_ids import NEVER, Sampler, TraceIds, sampler_of
+from gateway.telemetry.trace_ids import FLAGGED, NEVER, STRANGERS_SAMPLED, Sampler, TraceIds, sampler_of
+from tests.support.clock import ManualClock
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -18,9 +19,9 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TENTH = Sampler(0.1)
 
 
-def assigned(traceparent: str, sampler: Sampler = TENTH) -> CallRecord:
-    """A record with its trace."""
-    record = CallRecord("/a/B", "r", 0.0)
+def assigned(traceparent: str, sampler: Sampler = TENTH, tenant: str = "kyc") -> CallRecord:
+    """A record with its trace; without a tenant it is one of a caller that is not authenticated."""
+    record = CallRecord("/a/B", "r", 0.0, tenant=tenant)
     TraceIds(sampler).assign(record, traceparent)
     return record
 
@@ -112,3 +113,51 @@ def test_without_a_collector_nothing_is_sampled() -> None:
     """The trace is continued all the same, so that the log line has its id."""
     record = assigned(f"00-{TRACE}-{PARENT}-01", NEVER)
     assert (record.trace_id, record.sampled) == (int(TRACE, 16), False)
+
+
+def sampled_of(trace_ids: TraceIds, calls: int, tenant: str, traceparent: str = f"00-{TRACE}-{PARENT}-01") -> int:
+    """How many of a number of calls are sampled."""
+    sampled = 0
+    for _ in range(calls):
+        record = CallRecord("/a/B", "r", 0.0, tenant=tenant)
+        trace_ids.assign(record, traceparent)
+        assert record.sampled or not record.flagged
+        sampled += record.sampled
+    return sampled
+
+
+def test_a_stranger_decides_nothing_about_traces() -> None:
+    """Neither whose trace its calls belong to nor whether they are sampled."""
+    record = assigned(f"00-{TRACE}-{PARENT}-01", tenant="")
+    assert record.trace_id not in (0, int(TRACE, 16))
+    assert (record.parent_span_id, record.flagged) == (0, False)
+    assert sampled_of(TraceIds(Sampler(0.0)), 3000, tenant="") == 0
+
+
+@pytest.mark.parametrize("sampler", [Sampler(1.0), Sampler(1.0, parent_based=False)])
+def test_few_calls_of_strangers_are_sampled_whatever_the_ratio(sampler: Sampler) -> None:
+    """So that a flood of them fills no queue; what was left out is counted, and calls of tenants are not concerned."""
+    clock = ManualClock()
+    trace_ids = TraceIds(sampler, clock.monotonic)
+    assert sampled_of(trace_ids, 3000, tenant="") == STRANGERS_SAMPLED
+    assert trace_ids.limited.values == {(): 3000 - STRANGERS_SAMPLED}
+    assert sampled_of(trace_ids, 300, tenant="kyc", traceparent="") == 300
+    clock.advance(1.0)
+    assert sampled_of(trace_ids, 3000, tenant="") == STRANGERS_SAMPLED
+
+
+def test_what_callers_ask_for_is_sampled_up_to_a_number_per_second_and_tenant() -> None:
+    """One tenant that flags everything takes nothing from another."""
+    clock = ManualClock()
+    trace_ids = TraceIds(Sampler(0.0), clock.monotonic)
+    assert sampled_of(trace_ids, 3000, tenant="greedy") == FLAGGED
+    assert trace_ids.limited.values == {(): 3000 - FLAGGED}
+    assert sampled_of(trace_ids, 50, tenant="kyc") == 50
+    clock.advance(1.0)
+    assert sampled_of(trace_ids, 3000, tenant="greedy") == FLAGGED
+
+
+def test_a_trace_id_that_a_caller_chose_counts_as_its_decision() -> None:
+    """With a ratio alone, an id with a small lower half is sampled every time."""
+    chosen = assigned(f"00-{'f' * 16}{'0' * 15}1-{PARENT}-00", Sampler(0.001, parent_based=False))
+    assert (chosen.sampled, chosen.flagged) == (True, True)
