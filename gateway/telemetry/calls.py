@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.telemetry import audit
 from gateway.telemetry.call_metrics import CallMetrics
-from gateway.telemetry.instruments import OTHER, Counter
+from gateway.telemetry.instruments import Closed, Counter
 from gateway.telemetry.lines import Queue
 from gateway.telemetry.logging import tell
 from gateway.telemetry.record import CallRecord
@@ -105,7 +105,7 @@ class Calls:
         self._export = export
         self._export_item = export_item
         self._faults = faults
-        self._methods = frozenset(methods)
+        self._methods = Closed(methods)
         self._untold: list[tuple[CallRecord, str]] = []
 
     def began(self, record: CallRecord, traceparent: str) -> None:
@@ -129,8 +129,7 @@ class Calls:
                 self._faults.add(())
 
     def _tell(self, record: CallRecord, traceparent: str) -> None:
-        if record.method not in self._methods:
-            record.method = OTHER
+        record.method = self._methods[record.method]
         if not record.trace_id:
             self._trace_ids.assign(record, traceparent)
         self._metrics.ended(record)

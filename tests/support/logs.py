@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -37,22 +37,28 @@ class CaughtLogs:
 
 
 @contextmanager
-def caught_logs(folder: Path, log_format: str = "json") -> Iterator[CaughtLogs]:
+def logging_to(stream: TextIO, log_format: str = "json") -> Iterator[LogOutput]:
     """Configures the logs as `facegate serve` does, and puts everything back."""
-    file = folder / "log"
     hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
     handlers, level, raising = logging.root.handlers[:], logging.root.level, logging.raiseExceptions
     show = warnings.showwarning
-    with file.open("w") as stream:
-        output = configure_logging(log_format, stream)
-        try:
-            yield CaughtLogs(file, output)
-        finally:
-            output.close()
-            telemetry_logging._output = None
-            logging.captureWarnings(capture=False)
-            warnings.showwarning = show
-            logging.root.handlers, logging.raiseExceptions = handlers, raising
-            logging.root.setLevel(level)
-            sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-            structlog.reset_defaults()
+    output = configure_logging(log_format, stream)
+    try:
+        yield output
+    finally:
+        output.close()
+        telemetry_logging._output = None
+        logging.captureWarnings(capture=False)
+        warnings.showwarning = show
+        logging.root.handlers, logging.raiseExceptions = handlers, raising
+        logging.root.setLevel(level)
+        sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+        structlog.reset_defaults()
+
+
+@contextmanager
+def caught_logs(folder: Path, log_format: str = "json") -> Iterator[CaughtLogs]:
+    """Logs that go to a file in `folder`."""
+    file = folder / "log"
+    with file.open("w") as stream, logging_to(stream, log_format) as output:
+        yield CaughtLogs(file, output)

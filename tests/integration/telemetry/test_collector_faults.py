@@ -18,6 +18,7 @@ from gateway.clock import SystemClock
 from gateway.config.telemetry import TelemetryConfig
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.setup import Telemetry, open_telemetry
+from gateway.telemetry.trace_ids import Sampler
 from tests.support.gateway import config_of, running
 from tests.support.logs import caught_logs
 from tests.support.otlp import collecting
@@ -46,15 +47,15 @@ async def silent() -> AsyncIterator[str]:
             writer.close()
 
 
-def opened(endpoint: str | None) -> contextlib.AbstractAsyncContextManager[Telemetry]:
+def opened(endpoint: str | None, trace_sample_ratio: float = 0.1) -> contextlib.AbstractAsyncContextManager[Telemetry]:
     """Telemetry toward a collector."""
-    config = TelemetryConfig(otlp_endpoint=endpoint)
+    config = TelemetryConfig(otlp_endpoint=endpoint, trace_sample_ratio=trace_sample_ratio)
     return open_telemetry(config, methods=[METHOD], tenants=["kyc"], clock=SystemClock(), environ={})
 
 
-def end_call(telemetry: Telemetry, traceparent: str = SAMPLED) -> None:
-    """One call."""
-    record = CallRecord(METHOD, "r", time.monotonic(), tenant="kyc")
+def end_call(telemetry: Telemetry, traceparent: str = SAMPLED, tenant: str = "kyc") -> None:
+    """One call; without a tenant its caller is not authenticated."""
+    record = CallRecord(METHOD, "r", time.monotonic(), tenant=tenant)
     record.spent("upstream", 0.0, 0.001)
     record.finish(time.monotonic())
     telemetry.calls.ended(record, traceparent)
@@ -157,10 +158,10 @@ asyncio.run(main())
 async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path: Path) -> None:
     """Memory stays bounded, and no call waits."""
     with caught_logs(tmp_path) as logs:
-        async with silent() as endpoint, opened(endpoint) as telemetry:
+        async with silent() as endpoint, opened(endpoint, trace_sample_ratio=1.0) as telemetry:
             started = time.perf_counter()
             for _ in range(5000):
-                end_call(telemetry)
+                end_call(telemetry, traceparent="")
             telemetry.calls.tell()
             took = time.perf_counter() - started
             assert telemetry.spans is not None
@@ -170,6 +171,31 @@ async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path: Path) -> 
             )
         assert took < 5
         assert len(logs.lines("library.message")) < 5
+
+
+async def test_callers_that_flag_their_calls_leave_room_for_those_that_the_ratio_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many tenants do it: half of the queue is not theirs. A stranger's flag counts for nothing."""
+    monkeypatch.setattr("gateway.telemetry.trace_ids.FLAGGED", 10_000)
+    with caught_logs(tmp_path):
+        async with silent() as endpoint, opened(endpoint, trace_sample_ratio=0.0) as telemetry:
+            spans = telemetry.spans
+            assert spans is not None
+            for _ in range(3000):
+                end_call(telemetry, tenant="")
+            telemetry.calls.tell()
+            assert (spans._offered, spans.dropped.values[()]) == (0, 0)
+            for _ in range(3000):
+                end_call(telemetry)
+            telemetry.calls.tell()
+            assert spans._offered - spans.taken <= spans._room // 2
+            assert (dropped := spans.dropped.values[()]) > 3000
+            telemetry.sample(Sampler(1.0))
+            for _ in range(400):
+                end_call(telemetry, traceparent="")
+            telemetry.calls.tell()
+            assert spans.dropped.values[()] == dropped
 
 
 async def test_without_a_collector_no_sdk_is_loaded() -> None:

@@ -97,7 +97,7 @@ async def test_no_string_of_a_callers_makes_a_line(
                 open_to(tmp_path, telemetry=telemetry) as gateway,
                 grpc.aio.insecure_channel(gateway.address) as channel,
             ):
-                reached = 0
+                known = 0
                 for hostile in HOSTILE:
                     told = [await refusal(search(channel, hostile, authorization=good_token()))]
                     claims = jwt_of(KEY, time.time(), {"kid": hostile}, sub=hostile, iss=hostile, jti=hostile)
@@ -106,12 +106,12 @@ async def test_no_string_of_a_callers_makes_a_line(
                         given = {"x_request_id": hostile, "traceparent": hostile, "user_agent": hostile}
                         told.append(await refusal(search(channel, "nobodys", authorization=good_token(), **given)))
                     assert not [one for one in told if not one.message.isprintable()]
-                    reached += len(told)
+                    known += sum(one.reason != "CREDENTIALS_INVALID" for one in told)
                     async with http2_client(gateway.address) as client:
                         # gRPC's own answer to headers that are none is to hang up.
                         with suppress(ConnectionError):
                             await raw_calls(client, hostile)
-                await eventually(lambda: len(collector.spans) >= reached, "a span a call")
+                await eventually(lambda: len(collector.spans) >= known, "a span per call of a known caller")
             logs.output.close()
             text = logs.text
             names = [span.name for span in collector.spans]
@@ -124,11 +124,37 @@ async def test_no_string_of_a_callers_makes_a_line(
         events = [orjson.loads(line)["event"] for line in lines]
         ids = {orjson.loads(line).get("request_id", "none") for line in lines}
         assert not [one for one in ids if not re.fullmatch("[A-Za-z0-9._-]{1,64}", one)]
-        assert events.count("rpc.ended") >= reached
+        assert events.count("rpc.ended") >= known
         assert {"audit.start", "rpc.ended", "audit.refused"} <= set(events) <= KNOWN
     else:
         assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} \[\w+ *\] [a-z]+\.[a-z_.]+ ", line) for line in lines)
     assert max(map(len, lines)) < 1500
+
+
+async def test_a_stranger_forges_no_audit_event_and_no_trace(tmp_path: Path) -> None:
+    """A made-up service with a real method's name, another caller's request id and a sampled trace of his choice."""
+    name = secrets.token_hex(8)
+    trace = secrets.token_hex(16)
+    sent = (("x-request-id", name), ("traceparent", f"00-{trace}-{'1' * 16}-01"))
+    with caught_logs(tmp_path) as logs:
+        async with open_to(tmp_path) as gateway, grpc.aio.insecure_channel(gateway.address) as channel:
+            for path in (f"/{name}/SearchFace", SEARCH):
+                call: Any = channel.unary_unary(path)(b"", metadata=sent)  # type: ignore[arg-type]
+                assert (await refusal(call)).trailers["x-request-id"] == name
+            await eventually(lambda: len(logs.lines("audit.refused")) == 2, "both are audited")
+            page = values(await metrics_page(gateway.ops_address))
+        logs.output.close()
+        assert not logs.lines("audit.search")
+        assert [(one["kind"], one["method"]) for one in logs.lines("audit.refused")] == [
+            ("unknown_method", "other"),
+            ("credentials", SEARCH),
+        ]
+        for line in logs.lines():
+            assert line.get("trace_id") != trace
+            # The caller finds its call by its id; who reads the audit stream finds the call by the gateway's.
+            assert name not in [value for key, value in line.items() if key != "request_id" or "stream" in line]
+    assert page['facegate_refusals_total{kind="unknown_method"}'] == 1
+    assert page['facegate_refusals_total{kind="credentials"}'] == 1
 
 
 KNOWN = {
@@ -136,6 +162,7 @@ KNOWN = {
     "audit.files",
     "audit.search",
     "audit.refused",
+    "audit.refusals",
     "rpc.ended",
     "library.message",
     "files.reloaded",
