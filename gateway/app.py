@@ -23,15 +23,13 @@ from gateway.ops.status import StatusReport
 from gateway.quota.build import Quota, build_quota
 from gateway.reload import ConfigReload
 from gateway.rpc.admin import AdminService
-from gateway.rpc.bursts import Bursts
+from gateway.rpc.build import Chain, build_chain
 from gateway.rpc.dispatch import Dispatcher
+from gateway.rpc.health import SERVICE as HEALTH
 from gateway.rpc.health import Health
-from gateway.rpc.interceptors.admit import Admit
-from gateway.rpc.interceptors.answer_errors import AnswerErrors
-from gateway.rpc.interceptors.authenticate import Authenticate
-from gateway.rpc.interceptors.observe import Observe
-from gateway.rpc.interceptors.refuse_early import RefuseEarly
+from gateway.rpc.open_door import OpenDoor
 from gateway.rpc.policy import POLICY
+from gateway.rpc.reflection import Reflection
 from gateway.rpc.service import FaceSearchService
 from gateway.rpc.services import SERVICE_NAMES, SERVICES
 from gateway.rpc.tls import BadTlsMaterial, ServerTls
@@ -59,7 +57,7 @@ class Gateway:
         config: Config,
         *,
         server: GrpcServer,
-        admit: Admit,
+        chain: Chain,
         flights: Flights[Landed],
         address: str,
         ops_address: str,
@@ -68,7 +66,7 @@ class Gateway:
         self.ops_address = ops_address
         self._config = config
         self._server = server
-        self._admit = admit
+        self._chain = chain
         self._flights = flights
         self._leaving = asyncio.Event()
 
@@ -80,8 +78,7 @@ class Gateway:
         """Serves until told to drain; then not ready, then no new calls, then none at all."""
         await self._leaving.wait()
         await self._server.leave(self._config.server.lame_duck_seconds)
-        self._admit.drain()
-        await self._server.stop(self._config.server.drain_seconds)
+        await self._server.stop(self._config.server.drain_seconds, lambda: not self._chain.frame.open_calls)
         await self._flights.drain(self._config.upstream.timeout_seconds)
 
 
@@ -127,32 +124,24 @@ async def open_gateway(
             upstream=upstream,
             clock=clock,
         )
-        admit = Admit(config.server.max_concurrent_rpcs, config.server.max_body_bytes_in_flight, clock)
-        # The order of a call, outermost first: telemetry sees every end of a call, also of those that are refused, with
-        # the status that the caller gets, since nothing raised further in gets past `AnswerErrors` as it is.
-        deadline_seconds = config.server.default_deadline_seconds
-        observer = Observe(telemetry.calls, AnswerErrors(clock), Bursts(), clock, deadline_seconds)
-        guards = (
-            # A stranger costs nothing more.
-            Authenticate(auth.authenticator, clock, certificates=config.server.tls.client_ca_file is not None),
-            # Nor does a tenant that is over its rate.
-            RefuseEarly(quota.gate, quota.usage, clock),
-            # Only calls that may go on take a place; bodies are read from here on.
-            admit,
+        chain = build_chain(
+            config.server, authenticator=auth.authenticator, quota=quota, calls=telemetry.calls, clock=clock
         )
+        health = Health(SERVICE_NAMES)
+        reflection = Reflection((*SERVICE_NAMES, HEALTH)) if config.server.reflection else None
+        door = OpenDoor(telemetry.refusals)
         dispatcher = Dispatcher(
             {
                 **FaceSearchService(search, quota.gate, quota.usage, clock).methods(),
                 **AdminService(auth.authenticator, quota.usage, cache, clock).methods(),
             },
             SERVICES,
-            observer,
-            guards,
-            clock=clock,
+            chain.frame,
+            {**health.routes(door), **(reflection.routes(door) if reflection is not None else {})},
         )
-        health = Health(SERVICE_NAMES)
+        probes = Dispatcher({}, (), chain.frame, health.routes(OpenDoor(telemetry.refusals)))
         tls = _tls(config.server, watcher, clock)
-        server = GrpcServer(dispatcher, health, SERVICE_NAMES, tls=tls, reflection=config.server.reflection)
+        server = GrpcServer(dispatcher, probes, health, reflection, tls=tls)
 
         def stores_serving() -> dict[str, bool]:
             return {"quota": not quota.gate.degraded, "cache": cache.available()}
@@ -168,8 +157,8 @@ async def open_gateway(
         telemetry.observe(
             Observed(
                 ready=lambda: health.ready,
-                calls_in_flight=lambda: admit.calls,
-                body_bytes_in_flight=lambda: admit.bytes_in_flight,
+                calls_in_flight=lambda: chain.capacity.calls,
+                body_bytes_in_flight=lambda: chain.room.taken,
                 upstream_in_flight=lambda: len(flights),
                 upstream_waiting=(lambda: client.waiting) if client is not None else None,
                 cache_bytes=lambda: cache.held().bytes,
@@ -198,7 +187,7 @@ async def open_gateway(
         stack.push_async_callback(server.stop, 0)
         stack.push_async_callback(_cancel, asyncio.create_task(watcher.run()))
         audit.started(config.version, telemetry.version)
-        yield Gateway(config, server=server, admit=admit, flights=flights, address=address, ops_address=ops_address)
+        yield Gateway(config, server=server, chain=chain, flights=flights, address=address, ops_address=ops_address)
 
 
 async def _open_telemetry(config: Config, clock: Clock, stack: AsyncExitStack) -> Telemetry:

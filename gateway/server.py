@@ -7,43 +7,72 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import grpc
-from grpc_reflection.v1alpha._async import ReflectionServicer
-from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
+from gateway.rpc.bodies import MAX_BODY_BYTES
 from gateway.rpc.dispatch import Dispatcher
-from gateway.rpc.health import SERVICE as HEALTH
 from gateway.rpc.health import Health
-from gateway.rpc.interceptors.admit import MAX_BODY_BYTES
+from gateway.rpc.open_door import MAX_MESSAGE_BYTES
+from gateway.rpc.reflection import Reflection
 from gateway.rpc.tls import ServerTls
 
 MAX_METADATA_BYTES = 16 * 1024
 # Longest stream that an ageing connection still lets end: a bulk search may take ten minutes.
 _CONNECTION_GRACE_MS = 11 * 60 * 1000
 
-OPTIONS: tuple[tuple[str, int], ...] = (
+_OPTIONS: dict[str, int] = {
     # A second server on the same port has to fail, not share it in silence.
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_BODY_BYTES),
-    # Further calls of a connection wait at the caller. With gRPC's overload protection they are refused without any
-    # reason instead, see docs/adr/0006.
-    ("grpc.max_concurrent_streams", 64),
-    ("grpc.http.overload_protection", 0),
+    "grpc.so_reuseport": 0,
+    # Only the algorithm "identity": gzip inflates a message 2,000 times before anybody can look at it.
+    "grpc.compression_enabled_algorithms_bitset": 1,
     # Between a soft and a hard limit refusal is random, so they are one.
-    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
-    ("grpc.max_connection_age_ms", 300_000),
-    ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
-    ("grpc.server_handshake_timeout_ms", 10_000),
+    "grpc.max_metadata_size": MAX_METADATA_BYTES,
+    "grpc.absolute_max_metadata_size": MAX_METADATA_BYTES,
+    "grpc.max_connection_age_ms": 300_000,
+    "grpc.max_connection_age_grace_ms": _CONNECTION_GRACE_MS,
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.http2.min_ping_interval_without_data_ms": 20_000,
+    "grpc.server_handshake_timeout_ms": 10_000,
+    # A stream whose message nobody reads may send this much ahead, and all unread streams of a connection together.
+    # Without a fixed number gRPC measures the connection and takes in many megabytes of messages that are to wait.
+    "grpc.http2.bdp_probe": 0,
+    "grpc.http2.lookahead_bytes": 1024 * 1024,
+}
+
+OPTIONS: tuple[tuple[str, int], ...] = tuple(
+    (
+        _OPTIONS
+        | {
+            "grpc.max_receive_message_length": MAX_BODY_BYTES,
+            # Further calls of a connection wait at the caller. Streams that are opened and reset as fast as they can be
+            # are refused by gRPC itself, with a limit that spares a caller's burst of calls, see docs/adr/0006.
+            "grpc.max_concurrent_streams": 256,
+            "grpc.http.overload_protection": 1,
+        }
+    ).items()
 )
+
+PROBE_OPTIONS: tuple[tuple[str, int], ...] = tuple(
+    (
+        _OPTIONS
+        | {
+            "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+            "grpc.max_concurrent_streams": 16,
+            "grpc.http2.lookahead_bytes": 64 * 1024,
+        }
+    ).items()
+)
+"""Of the listener for probes, to which everybody may connect in plaintext: nothing large is meant for it."""
+
+
+_QUIET_SECONDS = 1.0
+"""Long enough for the last answers to leave: they are a few KB each."""
+_LOOK_SECONDS = 0.1
 
 
 class CannotListen(Exception):
@@ -56,23 +85,20 @@ class GrpcServer:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        probes: Dispatcher,
         health: Health,
-        services: Sequence[str],
+        reflection: Reflection | None,
         *,
         tls: ServerTls | None,
-        reflection: bool,
     ) -> None:
         self._health = health
+        self._reflection = reflection
         with _patient_threads():
             self._credentials = tls.credentials() if tls is not None else None
             self._server = grpc.aio.server(options=OPTIONS)
-            self._probes = grpc.aio.server(options=OPTIONS)
-        # In the order in which gRPC asks them about a call, so the calls that matter come first.
-        self._server.add_generic_rpc_handlers((dispatcher, health.handlers()))
-        self._probes.add_generic_rpc_handlers((health.handlers(),))
-        if reflection:
-            names = (*services, HEALTH, REFLECTION)
-            self._server.add_generic_rpc_handlers(_reflection_handlers(names))
+            self._probes = grpc.aio.server(options=PROBE_OPTIONS)
+        self._server.add_generic_rpc_handlers((dispatcher,))
+        self._probes.add_generic_rpc_handlers((probes,))
 
     async def start(self, listen: str, health_listen: str | None) -> str:
         """Binds and serves; the address that was bound. Raises `CannotListen`."""
@@ -90,9 +116,21 @@ class GrpcServer:
         await self._health.drain()
         await asyncio.sleep(lame_duck_seconds)
 
-    async def stop(self, grace_seconds: float) -> None:
-        """Takes no call any more and gives those in flight `grace_seconds` to end."""
-        await self._server.stop(grace_seconds)
+    async def stop(self, grace_seconds: float, idle: Callable[[], bool] = lambda: True) -> None:
+        """Takes no call any more and gives those in flight `grace_seconds` to end.
+
+        `idle` says whether no call is in flight. Once it has said so for `_QUIET_SECONDS`, what is left are connections whose
+        callers do not close them, and these are cut.
+        """
+        if self._reflection is not None:
+            self._reflection.drain()
+        stopping = asyncio.ensure_future(self._server.stop(grace_seconds))
+        quiet_seconds = 0.0
+        while not stopping.done() and quiet_seconds < _QUIET_SECONDS:
+            await asyncio.wait((stopping,), timeout=_LOOK_SECONDS)
+            quiet_seconds = quiet_seconds + _LOOK_SECONDS if idle() else 0.0
+        await self._server.stop(0)
+        await stopping
         await self._probes.stop(0)
 
 
@@ -130,17 +168,3 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
     if port == 0:
         raise CannotListen(f"cannot listen on {address}: it is in use or not an address of this machine")
     return port
-
-
-def _reflection_handlers(names: Sequence[str]) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Reflection under both of its names; the messages are the same, and Python ships only the older one."""
-    servicer = ReflectionServicer(names)
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=ServerReflectionRequest.FromString,
-        response_serializer=ServerReflectionResponse.SerializeToString,
-    )
-    return tuple(
-        grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
-        for name in ("grpc.reflection.v1.ServerReflection", REFLECTION)
-    )

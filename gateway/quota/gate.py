@@ -80,6 +80,11 @@ class QuotaGate:
         """Whether the store is out now."""
         return self._outage.open
 
+    @property
+    def waits(self) -> bool:
+        """Whether `admit` waits for the store. If not, its first step is the whole coroutine."""
+        return self.store.waits and not self._outage.open
+
     async def start(self) -> None:
         """Warms the store's connections. A store that is out does not stop the gateway from starting."""
         try:

@@ -7,6 +7,7 @@ the event loop; a slot needs no lease, since it ends with the process that holds
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from gateway.clock import Clock
 from gateway.model import Limits, Window
@@ -86,6 +87,8 @@ class _Account:
 
 class MemoryQuotaStore:
     """A `QuotaStore` in this process; never unavailable."""
+
+    waits: ClassVar[bool] = False
 
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic

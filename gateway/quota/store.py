@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from gateway.model import Limits, Window
 
@@ -98,6 +98,9 @@ class QuotaStore(Protocol):
     charged under another id. The others never raise and never wait: what they say takes effect at once, or with the
     tenant's next question, or within 5 ms; in an outage, after it.
     """
+
+    waits: ClassVar[bool]
+    """Whether questions are answered from beyond this process. If not, its coroutines never suspend."""
 
     async def start(self) -> None:
         """Makes the connections that questions will need. Raises `StoreUnavailable` if the store is out."""

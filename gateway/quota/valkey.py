@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.model import Limits, Window
 from gateway.quota.gcra import flow_of, remaining
@@ -49,6 +49,8 @@ class ValkeyQuotaStore:
 
     `renew_seconds`: how often the leases of calls in flight are renewed.
     """
+
+    waits: ClassVar[bool] = True
 
     def __init__(
         self,

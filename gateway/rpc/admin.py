@@ -15,7 +15,7 @@ from gateway.quota.store import StoreUnavailable
 from gateway.quota.usage import UsageLedger
 from gateway.rpc import codec
 from gateway.rpc.call import Call
-from gateway.rpc.dispatch import Method
+from gateway.rpc.frame import Method
 from gateway.telemetry import audit
 
 _SERVICE = "/facegate.admin.v1.AdminService/"
@@ -38,9 +38,9 @@ class AdminService:
             _SERVICE + "ListTenantUsage": self.list_tenant_usage,
         }
 
-    async def purge_cache(self, call: Call, raw: bytes) -> pb.PurgeCacheResponse:
+    async def purge_cache(self, call: Call) -> pb.PurgeCacheResponse:
         """Makes every cached answer of a scope dead."""
-        request = codec.parse(pb.PurgeCacheRequest, raw)
+        request = codec.parse(pb.PurgeCacheRequest, call.take_message())
         epoch = await self._cache.purge(self._scope(request))
         kind = request.WhichOneof("scope") or ""
         audit.purged(
@@ -71,9 +71,9 @@ class AdminService:
                 raise _invalid("all", "must be true")
         raise _invalid("scope", "is required: set `all`, `tenant` or `face_set`")
 
-    async def list_tenant_usage(self, call: Call, raw: bytes) -> pb.ListTenantUsageResponse:
+    async def list_tenant_usage(self, call: Call) -> pb.ListTenantUsageResponse:
         """The sums of each tenant's use over a period, a page at a time."""
-        request = codec.parse(pb.ListTenantUsageRequest, raw)
+        request = codec.parse(pb.ListTenantUsageRequest, call.take_message())
         question = codec.decode_tenant_usage(request, now=self._clock.now())
         tenants = sorted(
             tenant.id

@@ -1,133 +1,78 @@
-"""A call's way in: from gRPC's headers to the servicer's method.
+"""Finds the handler of a call by its method's path. In place of grpc.aio's interceptors and method handlers.
 
-Each call is answered in one of two shapes, which are the same bytes on the wire. A call that its headers let through is
-*unary*: gRPC reads the message and then runs the handler. A call that is refused, or that has to wait for something
-before its message may be read, is *streaming*: its handler runs on the headers alone. The streaming shape costs about a
-sixth more processor time, so only those calls pay it.
+gRPC gives a call to its handler in one of two shapes, which are the same bytes on the wire. Of the *unary* shape it reads
+the message first; of the *streaming* shape the handler runs on the headers, and reads when it wants to. The gateway
+answers every call in the streaming shape, so no message is read before its caller is known and there is room for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.clock import Clock
 from gateway.errors import MethodNotImplemented
-from gateway.rpc.call import Body, Call, Context, call_from_headers
-from gateway.rpc.interceptors import Guard, Observer, Ready, Waiting
+from gateway.rpc.frame import Frame, Method
 from gateway.rpc.policy import POLICY
 
-# A servicer's method: takes the call and the raw request message, gives the response message.
-Method = Ready
-Messages = AsyncIterator[bytes]
-Serialize = Callable[[Message], bytes]
 
-
-@dataclass(frozen=True, slots=True)
 class Route:
-    """One RPC: its method inside the guards and the observer, for either shape, and how its response is written."""
+    """What gRPC's own `…_rpc_method_handler` functions make: it looks at these attributes alone."""
 
-    ready: Callable[[Call, bytes, Context], Awaitable[Message]]
-    waiting: Callable[[Call, Body, Context], Awaitable[Message]]
-    serialize: Serialize
-
-
-class _Handler:
-    """What gRPC's own `…_rpc_method_handler` functions make, at a fifth of their cost: each call needs one."""
-
-    response_streaming = False
+    request_streaming = True
     request_deserializer = None
 
-    def __init__(self, answer: Callable[..., Awaitable[Message]], serialize: Serialize, *, streaming: bool) -> None:
-        self.request_streaming = streaming
-        # gRPC takes the one that goes with `request_streaming`.
-        self.unary_unary = self.stream_unary = answer
+    def __init__(
+        self,
+        handler: Callable[..., Awaitable[Message | None]],
+        serialize: Callable[[Message], bytes] | None,
+        *,
+        streams_answers: bool = False,
+    ) -> None:
+        self.response_streaming = streams_answers
+        self.stream_unary = self.stream_stream = handler
         self.response_serializer = serialize
 
 
-# Served by handlers of their own, without credentials.
-OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
-
-
 class Dispatcher(grpc.GenericRpcHandler):
-    """Routes the RPCs of the gateway's own services, and answers all that nobody else serves."""
+    """Routes the RPCs of the gateway's own services and of open ones, and answers all that nobody serves."""
 
     def __init__(
         self,
         methods: Mapping[str, Method],
         services: Sequence[ServiceDescriptor],
-        observer: Observer,
-        guards: Sequence[Guard],
-        *,
-        clock: Clock,
+        frame: Frame,
+        open_routes: Mapping[str, Route],
     ) -> None:
-        """`methods` by their full path. `observer` stands around `guards`, and around the calls that guards refuse.
+        """`methods` and `open_routes` by their full path. Open routes are served without credentials.
 
-        Raises `ValueError` for an RPC without a line in the policy.
+        Raises `ValueError` for an RPC without a line in the policy, or of a shape that is not served.
         """
-        self._observer = observer
-        self._guards = tuple(guards)
-        self._clock = clock
-        self._refused = observer.wrap(_refuse)
-        self._routes: dict[str, Route] = {}
+        self._frame = frame
+        self._routes: dict[str, Route] = dict(open_routes)
         for descriptor in (method for service in services for method in service.methods):
             path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
             if path not in POLICY:
                 raise ValueError(f"{path} has no permission in rpc/policy.py")
-            self._routes[path] = self._route(methods.get(path, _not_implemented), descriptor)
+            method = methods.get(path)
+            self._routes[path] = self._missing(path) if method is None else self._route(path, method, descriptor)
 
-    def _route(self, method: Method, descriptor: MethodDescriptor) -> Route:
-        async def read(call: Call, body: Body) -> Message:
-            return await method(call, await body.read())
-
-        ready: Ready = method
-        waiting: Waiting = read
-        for guard in reversed(self._guards):
-            ready, waiting = guard.wrap_ready(ready), guard.wrap(waiting)
+    def _route(self, path: str, method: Method, descriptor: MethodDescriptor) -> Route:
+        if descriptor.client_streaming or descriptor.server_streaming:
+            raise ValueError(f"{path} streams, and rpc/frame.py carries one message each way alone")
         response_class = GetMessageClass(descriptor.output_type)
-        return Route(self._observer.wrap(ready), self._observer.wrap(waiting), response_class.SerializeToString)
+        return Route(self._frame.around(path, method), response_class.SerializeToString)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, Message] | None:
-        """Chooses the shape of one call. Runs on its headers, before its message is read."""
+    def _missing(self, path: str) -> Route:
+        return Route(self._frame.refusing(path, MethodNotImplemented), None)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, Message]:
+        """The route of one call. Runs on its headers, before its message is read."""
         path = handler_call_details.method
         route = self._routes.get(path)
-        if route is None and path.startswith(OPEN_SERVICES):
-            return None
-        call = call_from_headers(path, handler_call_details.invocation_metadata, self._clock.monotonic())
-        try:
-            if route is None:
-                raise MethodNotImplemented
-            for guard in self._guards:
-                if not guard.on_headers(call):
-                    handler = _Handler(partial(_wait, route.waiting, call), route.serialize, streaming=True)
-                    break
-            else:
-                handler = _Handler(partial(route.ready, call), route.serialize, streaming=False)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the chain of refusals answers it
-            call.refusal = error
-            handler = _Handler(partial(self._refused, call), Message.SerializeToString, streaming=True)
-        # gRPC looks at the attributes alone.
-        return handler  # type: ignore[return-value]
-
-
-async def _wait(
-    waiting: Callable[[Call, Body, Context], Awaitable[Message]], call: Call, messages: Messages, context: Context
-) -> Message:
-    return await waiting(call, Body(messages, context), context)
-
-
-async def _refuse(call: Call, messages: Messages) -> Message:
-    # Taken out: with its traceback it would hold the call that holds it, and refusals come in floods.
-    refusal, call.refusal = call.refusal, None
-    assert refusal is not None
-    raise refusal
-
-
-async def _not_implemented(call: Call, raw: bytes) -> Message:
-    raise MethodNotImplemented
+        if route is None:
+            route = self._missing(path)
+        return route  # type: ignore[return-value]

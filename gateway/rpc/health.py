@@ -6,16 +6,21 @@ Names: `""` and each service's name are SERVING while calls are taken; `liveness
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 
-import grpc
-from grpc.aio import ServicerContext
+from google.protobuf.message import DecodeError
+from grpc import StatusCode
 from grpc_health.v1.health_pb2 import DESCRIPTOR, HealthCheckRequest, HealthCheckResponse
 
-LIVENESS = "liveness"
-# A watcher costs a stream; the gateway's probes and load balancers are few.
-MAX_WATCHERS = 256
+from gateway.rpc.dispatch import Route
+from gateway.rpc.open_door import OpenDoor, OpenStreams, Refused, Stream
+from gateway.telemetry.refusal_kinds import RefusalKind
 
+LIVENESS = "liveness"
+# A watcher costs a stream; the gateway's probes and load balancers are few, and have one stream per connection.
+MAX_WATCHERS = 256
+MAX_WATCHERS_PER_CONNECTION = 8
 
 SERVICE = DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -23,26 +28,24 @@ SERVICE = DESCRIPTOR.services_by_name["Health"].full_name
 class Health:
     """The health service. Starts NOT_SERVING; a watch ends by itself once the gateway drains.
 
-    The stock servicer keeps watches open for ever, and each would hold up the drain for its whole time.
+    The stock servicer reads whatever a stranger sends and keeps watches open for ever, and each would hold up the drain for
+    its whole time.
     """
 
     def __init__(self, services: Iterable[str]) -> None:
         self._ready_names = frozenset({"", *services})
+        self._watchers = OpenStreams(MAX_WATCHERS, MAX_WATCHERS_PER_CONNECTION, RefusalKind.HEALTH_LIMIT)
         self._ready = False
         self._draining = False
         self._changed = asyncio.Condition()
-        self._watchers = 0
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """The service, for a server.
-
-        What the generated code adds beside it costs every call of the server, whichever it is: gRPC waits for the next
-        call of each registered method in a task of its own, and starts the wait for all of them anew with each call.
-        """
-        response = HealthCheckResponse.SerializeToString
-        check = grpc.unary_unary_rpc_method_handler(self.Check, HealthCheckRequest.FromString, response)
-        watch = grpc.unary_stream_rpc_method_handler(self.Watch, HealthCheckRequest.FromString, response)
-        return grpc.method_handlers_generic_handler(SERVICE, {"Check": check, "Watch": watch})
+    def routes(self, door: OpenDoor) -> Mapping[str, Route]:
+        """The service's RPCs by their full path, for the listener of `door`."""
+        serialize = HealthCheckResponse.SerializeToString
+        return {
+            f"/{SERVICE}/Check": Route(partial(self._check, door), serialize),
+            f"/{SERVICE}/Watch": Route(partial(self._watch, door), serialize, streams_answers=True),
+        }
 
     @property
     def ready(self) -> bool:
@@ -66,40 +69,48 @@ class Health:
             return HealthCheckResponse.SERVING if self._ready else HealthCheckResponse.NOT_SERVING
         return HealthCheckResponse.SERVING if service == LIVENESS else None
 
-    async def Check(
-        self,
-        request: HealthCheckRequest,
-        context: ServicerContext[HealthCheckRequest, HealthCheckResponse],
-    ) -> HealthCheckResponse:
+    async def _name(self, door: OpenDoor, context: Stream) -> str:
+        """The name in a request; the request itself is not kept."""
+        raw = await door.read(context)
+        try:
+            name: str = HealthCheckRequest.FromString(raw or b"").service
+        except DecodeError:
+            raise Refused(
+                StatusCode.INVALID_ARGUMENT, "the request cannot be decoded", RefusalKind.INVALID_REQUEST
+            ) from None
+        return name
+
+    async def _check(self, door: OpenDoor, _: object, context: Stream) -> HealthCheckResponse | None:
         """The status of a service; NOT_FOUND for a name that is not served."""
-        status = self._status(request.service)
-        if status is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        try:
+            status = self._status(await self._name(door, context))
+            if status is None:
+                raise Refused(StatusCode.NOT_FOUND, "unknown service", RefusalKind.UNKNOWN_METHOD)
+        except Refused as refusal:
+            await door.refuse(context, refusal)
+            return None
         return HealthCheckResponse(status=status)
 
-    async def Watch(
-        self,
-        request: HealthCheckRequest,
-        context: ServicerContext[HealthCheckRequest, HealthCheckResponse],
-    ) -> AsyncIterator[HealthCheckResponse]:
+    async def _watch(self, door: OpenDoor, _: object, context: Stream) -> None:
         """The status of a service now and at each change; SERVICE_UNKNOWN for a name that is not served."""
-        if self._watchers >= MAX_WATCHERS:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watchers")
-        self._watchers += 1
-        last = None
         try:
-            while True:
-                async with self._changed:
-                    while (status := self._served(request.service)) == last and not self._draining:
-                        await self._changed.wait()
-                    draining = self._draining
-                if status != last:
-                    yield HealthCheckResponse(status=status)
-                    last = status
-                if draining:
-                    return
-        finally:
-            self._watchers -= 1
+            with self._watchers.one(context):
+                await self._report_changes(await self._name(door, context), context)
+        except Refused as refusal:
+            await door.refuse(context, refusal)
+
+    async def _report_changes(self, service: str, context: Stream) -> None:
+        last = None
+        while True:
+            async with self._changed:
+                while (status := self._served(service)) == last and not self._draining:
+                    await self._changed.wait()
+                draining = self._draining
+            if status != last:
+                await context.write(HealthCheckResponse(status=status))
+                last = status
+            if draining:
+                return
 
     def _served(self, service: str) -> int:
         status = self._status(service)

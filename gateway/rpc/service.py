@@ -8,14 +8,12 @@ from facegate.search.v1 import face_search_service_pb2 as pb
 
 from gateway.clock import Clock
 from gateway.errors import QuotaUnavailable
-from gateway.quota.admission import Admission
 from gateway.quota.gate import QuotaGate
-from gateway.quota.search_count import SearchCount
 from gateway.quota.store import StoreUnavailable
 from gateway.quota.usage import UsageLedger
 from gateway.rpc import codec
 from gateway.rpc.call import Call
-from gateway.rpc.dispatch import Method
+from gateway.rpc.frame import Method
 from gateway.search import FaceSearch
 
 _SERVICE = "/facegate.search.v1.FaceSearchService/"
@@ -39,37 +37,26 @@ class FaceSearchService:
             _SERVICE + "GetUsage": self.get_usage,
         }
 
-    async def search_face(self, call: Call, raw: bytes) -> pb.SearchFaceResponse:
+    async def search_face(self, call: Call) -> pb.SearchFaceResponse:
         """Searches one image in one face set."""
-        record = call.record
-        with SearchCount(self._usage, call.tenant.id) as count:
-            with await self._admit(call) as admission:
-                search = codec.decode_search(codec.parse(pb.SearchFaceRequest, raw), now=self._clock.now())
-                record.image_format, record.image_bytes = search.image.format, len(search.image.content)
-                answer = await self._search(admission, search, call.deadline, record)
-            count.answered(answer.cache_status)
+        record, admission, held = call.record, call.admission, call.held
+        assert admission is not None
+        assert held is not None
+        search = codec.decode_search(codec.parse(pb.SearchFaceRequest, call.take_message()), now=self._clock.now())
+        record.image_format, record.image_bytes = search.image.format, len(search.image.content)
+        answer = await self._search(admission, search, call.deadline, record, held)
         record.cache_status = answer.cache_status
         record.match_count = len(answer.answer.matches)
         return codec.encode_answer(answer, record.request_id, now=self._clock.now())
 
-    async def _admit(self, call: Call) -> Admission:
-        """Charges the call to its tenant's rate and concurrency."""
-        record, started = call.record, self._clock.monotonic()
-        try:
-            admission = await self._quota.admit(call.tenant)
-        finally:
-            record.spent("quota", started, self._clock.monotonic())
-        record.quota_remaining, record.degraded = admission.remaining, admission.degraded
-        return admission
-
-    async def get_quota(self, call: Call, raw: bytes) -> pb.GetQuotaResponse:
+    async def get_quota(self, call: Call) -> pb.GetQuotaResponse:
         """The caller's limits and what is left of them."""
-        codec.parse(pb.GetQuotaRequest, raw)
+        codec.parse(pb.GetQuotaRequest, call.take_message())
         return codec.encode_quota(call.tenant, await self._quota.limits(call.tenant))
 
-    async def get_usage(self, call: Call, raw: bytes) -> pb.GetUsageResponse:
+    async def get_usage(self, call: Call) -> pb.GetUsageResponse:
         """The caller's use, a row a day."""
-        request = codec.parse(pb.GetUsageRequest, raw)
+        request = codec.parse(pb.GetUsageRequest, call.take_message())
         first, end = codec.decode_period(
             request.start_time if request.HasField("start_time") else None,
             request.end_time if request.HasField("end_time") else None,

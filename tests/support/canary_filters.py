@@ -19,7 +19,7 @@ from gateway.cache.key import CacheKey, Keymaker
 from gateway.errors import GatewayError, UpstreamBadResponse
 from gateway.model import UpstreamQuery
 from gateway.ops import status
-from gateway.rpc.interceptors import answer_errors
+from gateway.rpc import errors as rpc_errors
 from gateway.search import FaceSearch
 from gateway.telemetry import allowed
 from gateway.telemetry.lines import Queue
@@ -56,12 +56,12 @@ def library_messages_are_written(patch: Patch) -> None:
 
 
 def exceptions_reach_grpc(patch: Patch) -> None:
-    original = answer_errors.AnswerErrors.answer
+    original = rpc_errors.AnswerErrors.answer
 
-    async def answer(self: Any, error: BaseException, call: Any, context: Any) -> BaseException:
-        return await original(self, error, call, context) if isinstance(error, GatewayError) else error
+    async def answer(self: Any, error: BaseException, call: Any) -> BaseException:
+        return await original(self, error, call) if isinstance(error, GatewayError) else error
 
-    patch.setattr(answer_errors.AnswerErrors, "answer", answer)
+    patch.setattr(rpc_errors.AnswerErrors, "answer", answer)
 
 
 def exceptions_are_rendered(patch: Patch) -> None:

@@ -192,14 +192,6 @@ async def _upstream_full(folder: Path) -> Refusal:
         return refused
 
 
-@row("a draining gateway", "GATEWAY_OVERLOADED")
-async def _draining(folder: Path) -> Refusal:
-    async with staged(folder) as stage:
-        # The state of a drain between the last call taken and the connections' end, held for as long as it takes.
-        stage.gateway._admit.drain()
-        return await stage.refused()
-
-
 @row("no quota store and the policy deny", "QUOTA_UNAVAILABLE")
 async def _store_out(folder: Path) -> Refusal:
     sections: dict[str, Any] = {

@@ -140,7 +140,8 @@ async def test_nothing_is_left_of_callers_that_give_up(tmp_path: Path) -> None:
         await asyncio.gather(*(good_call(stubs[n % CONNECTIONS]) for n in range(GOOD_CALLS)))
 
         await eventually(lambda: len(gateway._flights) == 0, "no search is in flight")
-        assert (gateway._admit.calls, gateway._admit.bytes_in_flight, len(gateway._admit._arriving)) == (0, 0, 0)
+        chain = gateway._chain
+        assert (chain.frame.open_calls, chain.capacity.calls, chain.room.taken) == (0, 0, 0)
         assert upstream._slots.in_use == 0
         await eventually(lambda: tasks() == before, "the tasks have ended")
         stats = await vendor.stats()

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import pytest
 
 from gateway.cache.epochs import Scope
-from gateway.rpc.interceptors import answer_errors
 from gateway.telemetry import allowed
 from gateway.telemetry.instruments import Closed
 from tests.support.canaries import leaks
@@ -70,7 +69,7 @@ FILTERS = {
     ),
     "frames without values": Filter(
         "the log line of an exception in a call",
-        (attribute(answer_errors, "_frames", frames_with_texts),),
+        (attribute(rpc_errors, "_frames", frames_with_texts),),
         {("logs", "bug text")},
     ),
     # A traceback is longer than what a value is cut to, so both have to go.

@@ -8,7 +8,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.rpc.bursts import (
+from gateway.rpc.grouping import (
     BUSY_SHARE,
     GROUPS_REMEMBERED,
     MEASURED_CALLS,

@@ -12,7 +12,7 @@ from grpc.aio import AbortError
 from gateway.clock import Clock
 from gateway.errors import Cancelled, GatewayError, QuotaExceeded
 from gateway.model import CacheStatus
-from gateway.rpc.call import Call, Context
+from gateway.rpc.call import Call
 from gateway.rpc.status import status_of
 from gateway.rpc.trailers import trailers_of
 
@@ -20,15 +20,15 @@ log = structlog.get_logger(__name__)
 
 
 class AnswerErrors:
-    """Stands just inside telemetry (`observe.py` calls it), so that telemetry sees each call's final code and reason."""
+    """Called by the frame, so that telemetry sees each call's final code and reason."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def answer(self, error: BaseException, call: Call, context: Context) -> BaseException:
+    async def answer(self, error: BaseException, call: Call) -> BaseException:
         """Ends a call that raised `error` inside; returns what the handler has to raise instead."""
         if isinstance(error, GatewayError):
-            return await self._abort(error, call, context)
+            return await self._abort(error, call)
         if isinstance(error, asyncio.CancelledError):
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -48,15 +48,15 @@ class AnswerErrors:
         else:
             # The process is about to end.
             return error
-        return await self._abort(GatewayError(), call, context)
+        return await self._abort(GatewayError(), call)
 
-    async def _abort(self, error: GatewayError, call: Call, context: Context) -> BaseException:
+    async def _abort(self, error: GatewayError, call: Call) -> BaseException:
         """Ends the call; returns what the handler has to raise for gRPC to believe it."""
         answer = status_of(error, call.request_id)
         _note(error, answer.code, call)
         call.record.finish(self._clock.monotonic())
         try:
-            await context.abort(answer.code, answer.message, (*trailers_of(call.record), *answer.trailers))
+            await call.context.abort(answer.code, answer.message, (*trailers_of(call.record), *answer.trailers))
         except AbortError as abort:
             return abort
         raise AssertionError("abort returned")

@@ -1,0 +1,68 @@
+"""Who is calling, and may they call this method? Decided on the headers, before the message is read."""
+
+from __future__ import annotations
+
+from gateway.auth.authenticator import Authenticator, PeerCertificate
+from gateway.auth.authorizer import require
+from gateway.clock import Clock
+from gateway.model import Principal
+from gateway.rpc.call import Call, Context
+from gateway.rpc.policy import POLICY
+
+
+class Authenticate:
+    """Before everything that costs, so that a stranger costs nothing."""
+
+    def __init__(self, authenticator: Authenticator, clock: Clock, *, certificates: bool) -> None:
+        """`certificates`: whether callers show them on this listener."""
+        self._authenticator = authenticator
+        self._clock = clock
+        self._certificates = certificates
+
+    def on_headers(self, call: Call) -> bool:
+        """False if an issuer's keys have to be fetched."""
+        started = self._clock.monotonic()
+        principal = None
+        if not (self._certificates and self._authenticator.needs_peer):
+            principal = self._authenticator.known(call.authorization)
+        if principal is None:
+            principal = self._at_once(call)
+        if principal is None:
+            return False
+        self._proven(call, principal, started)
+        return True
+
+    def _at_once(self, call: Call) -> Principal | None:
+        """The principal, if `authenticate` needs no wait: then its first step is the whole coroutine."""
+        attempt = self._authenticator.authenticate(call.authorization, self._peer(call.context))
+        try:
+            attempt.send(None)
+        except StopIteration as done:
+            principal: Principal = done.value
+            return principal
+        attempt.close()
+        return None
+
+    async def wait(self, call: Call) -> None:
+        """Authenticates the call, however long it takes."""
+        started = self._clock.monotonic()
+        principal = await self._authenticator.authenticate(call.authorization, self._peer(call.context))
+        self._proven(call, principal, started)
+
+    def on_message(self, call: Call) -> None:
+        """Looks the caller up again."""
+
+    def on_end(self, call: Call) -> None:
+        """Took nothing."""
+
+    def _proven(self, call: Call, principal: Principal, started: float) -> None:
+        call.principal = principal
+        call.record.tenant = principal.tenant.id
+        call.record.spent("auth", started, self._clock.monotonic())
+        require(principal, POLICY[call.method])
+
+    def _peer(self, context: Context) -> PeerCertificate | None:
+        if not self._certificates:
+            return None
+        pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+        return PeerCertificate(pem=pem) if pem else None
