@@ -67,7 +67,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         return Route(self._frame.around(path, method), response_class.SerializeToString)
 
     def _missing(self, path: str) -> Route:
-        return Route(self._frame.refusing(path, MethodNotImplemented), None)
+        return Route(self._frame.refusing(path, MethodNotImplemented, known=path in POLICY), None)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, Message]:
         """The route of one call. Runs on its headers, before its message is read."""

@@ -89,13 +89,22 @@ class Frame:
                 record.principal = call.principal.method
             self._calls.ended(record, call.traceparent)
 
-    def refusing(self, path: str, refusal: Callable[[], Exception]) -> Handler:
-        """The handler of an RPC that is refused whatever its caller."""
-        return partial(self._refuse, path, refusal)
+    def refusing(self, path: str, refusal: Callable[[], Exception], *, known: bool) -> Handler:
+        """The handler of an RPC that is refused unread, whoever calls. `known` RPCs are refused only after the first guard,
+        which authenticates: a stranger learns nothing from them.
+        """
+        return partial(self._refuse, path, refusal, self._guards[:1] if known else ())
 
-    async def _refuse(self, path: str, refusal: Callable[[], Exception], _: object, context: Context) -> Message:
+    async def _refuse(
+        self, path: str, refusal: Callable[[], Exception], guards: Sequence[Guard], _: object, context: Context
+    ) -> Message:
         call = call_from_headers(path, context, self._clock.monotonic(), self._default_deadline_seconds)
         try:
-            raise await self._errors.answer(refusal(), call)
+            for guard in guards:
+                if not guard.on_headers(call):
+                    await guard.wait(call)
+            raise refusal()
+        except BaseException as error:  # noqa: BLE001 - as above
+            raise await self._errors.answer(error, call) from None
         finally:
             self._calls.ended(call.record, call.traceparent)

@@ -16,11 +16,10 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from gateway.rpc.dispatch import Route
 from gateway.rpc.open_door import OpenDoor, OpenStreams, Refused, Stream
-from gateway.rpc.schema import Schema
+from gateway.rpc.schema import Schema, add_reflection_v1
 from gateway.telemetry.refusal_kinds import RefusalKind
 
-# The messages of both are the same, and Python ships the older one alone.
-V1 = "grpc.reflection.v1.ServerReflection"
+V1 = add_reflection_v1()
 
 MAX_STREAMS = 32
 MAX_STREAMS_PER_CONNECTION = 4

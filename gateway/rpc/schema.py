@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pool, text_format
 from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc import StatusCode
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import (
     ErrorResponse,
     ExtensionNumberResponse,
@@ -16,6 +18,19 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServerReflectionResponse,
     ServiceResponse,
 )
+
+
+def add_reflection_v1() -> str:
+    """Makes the service `grpc.reflection.v1.ServerReflection` known to this process; its full name.
+
+    Python ships the older `v1alpha` alone. The two differ in nothing but the name.
+    """
+    older, newer = "grpc.reflection.v1alpha", "grpc.reflection.v1"
+    proto = FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(proto)
+    text = text_format.MessageToString(proto).replace(older, newer).replace("reflection/v1alpha", "reflection/v1")
+    descriptor_pool.Default().AddSerializedFile(text_format.Parse(text, FileDescriptorProto()).SerializeToString())
+    return f"{newer}.ServerReflection"
 
 
 class Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import facegate.search.v1.error_reason_pb2  # noqa: F401 - so that reflection knows the reasons
 import google.rpc.error_details_pb2  # noqa: F401 - registers the details' types, so that clients can decode them
 from facegate.admin.v1.admin_service_pb2 import DESCRIPTOR as ADMIN
 from facegate.search.v1.face_search_service_pb2 import DESCRIPTOR as SEARCH

@@ -12,9 +12,6 @@ from gateway.rpc.call import Call
 from gateway.rpc.places import Places
 from gateway.rpc.room import Room
 
-_VENDOR_BYTES_SHARE = 0.75
-"""Bodies of calls that wait for the vendor may take this part of the room. The rest is for calls that can be answered."""
-
 
 class Held:
     """What one call holds: a place and the bytes of its body. It is given back when its last holder has ended.
@@ -55,8 +52,6 @@ class Capacity:
         self._room = room
         self._answering = Places(max_calls)
         self._waiting = Places(max_calls)
-        self._vendor_bytes = int(room.capacity * _VENDOR_BYTES_SHARE)
-        self._bytes_waiting = 0
 
     @property
     def calls(self) -> int:
@@ -86,20 +81,17 @@ class Capacity:
 
     def wait_for_vendor(self, held: Held) -> None:
         """See `Held.wait_for_vendor`."""
-        tenant, size = held.tenant, held.size
-        too_large = self._bytes_waiting and self._bytes_waiting + size > self._vendor_bytes
-        if too_large or not self._waiting.has(tenant):
+        tenant = held.tenant
+        if not self._waiting.has(tenant):
             raise GatewayOverloaded(retry_after_seconds=1.0)
         self._waiting.take(tenant)
         self._answering.give_back(tenant)
-        self._bytes_waiting += size
         held.waits_for_vendor = True
 
     def leave(self, held: Held) -> None:
         """Takes back a place and the bytes of a body."""
         if held.waits_for_vendor:
             self._waiting.give_back(held.tenant)
-            self._bytes_waiting -= held.size
         else:
             self._answering.give_back(held.tenant)
         if held.size:

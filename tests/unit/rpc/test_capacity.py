@@ -55,23 +55,6 @@ def test_a_call_that_waits_for_the_vendor_twice_counts_once() -> None:
     assert capacity.calls == 0
 
 
-def test_bodies_at_the_vendor_leave_room_for_others() -> None:
-    """Three quarters of the room at most, so that answers from the cache still find some."""
-    room = Room(8 * MAX_BODY_BYTES, MAX_BODY_BYTES)
-    capacity = Capacity(100, room)
-
-    def one() -> Held:
-        held = placed(capacity)
-        held.size = MAX_BODY_BYTES
-        room.take("a", MAX_BODY_BYTES)
-        return held
-
-    for _ in range(6):
-        one().wait_for_vendor()
-    with pytest.raises(GatewayOverloaded):
-        one().wait_for_vendor()
-
-
 def test_a_search_upstream_keeps_place_and_bytes_after_its_caller_has_gone() -> None:
     room = Room(8 * MAX_BODY_BYTES, MAX_BODY_BYTES)
     capacity = Capacity(4, room)
