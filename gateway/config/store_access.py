@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.problems import ConfigError
+from gateway.config.secret import Secret
 from gateway.config.stores import StoresConfig
 
 
@@ -19,19 +20,19 @@ class StorePassword:
         """Reads the file. Raises `ConfigError` as `reload` does; `key` names the setting in it."""
         self.file = file
         self._key = key
-        self._text = ""
+        self._secret = Secret("")
         self.reload()
 
     def __call__(self) -> str:
         """The password."""
-        return self._text
+        return self._secret.reveal()
 
     def reload(self) -> None:
         """Reads the file again. Raises `ConfigError`, and keeps the password that it has, if it cannot be read."""
         if self.file is None:
             return
         try:
-            self._text = self.file.read_text("utf-8").rstrip("\r\n")
+            self._secret = Secret(self.file.read_text("utf-8").rstrip("\r\n"))
         except (OSError, UnicodeDecodeError):
             raise ConfigError((f"{self._key}: cannot read {self.file}: let the gateway's user read it",)) from None
 

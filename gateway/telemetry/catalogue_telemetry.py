@@ -13,6 +13,13 @@ REFUSALS = Metric(
     "Everything that was refused, by what for, with or without a log line. Items of bulk streams count too.",
     (Label("kind", tuple(kind.value for kind in RefusalKind)),),
 )
+OPEN_CALLS = Metric(
+    "facegate.open_calls",
+    Kind.COUNTER,
+    "{call}",
+    "Calls of the services that are open to everybody. They have no log lines.",
+    (Label("call", ("health_check", "health_watch", "reflection")),),
+)
 LOG_LINES_LOST = Metric(
     "facegate.log.lines_lost",
     Kind.COUNTER,
@@ -39,4 +46,13 @@ SAMPLING_LIMITED = Metric(
 )
 FAULTS = Metric("facegate.telemetry.faults", Kind.COUNTER, "{call}", "Calls whose telemetry failed; the calls did not.")
 
-METRICS = (REFUSALS, LOG_LINES_LOST, LOG_KEYS_DROPPED, EXPORTS_FAILED, SPANS_DROPPED, SAMPLING_LIMITED, FAULTS)
+METRICS = (
+    REFUSALS,
+    OPEN_CALLS,
+    LOG_LINES_LOST,
+    LOG_KEYS_DROPPED,
+    EXPORTS_FAILED,
+    SPANS_DROPPED,
+    SAMPLING_LIMITED,
+    FAULTS,
+)

@@ -45,7 +45,8 @@ class TelemetryUnusable(Exception):
 class Telemetry:
     """What a gateway tells. Made by `open_telemetry`.
 
-    `calls` is for the interceptor around every call, `refusals` for whatever refuses something that is no call.
+    `calls` is for the interceptor around every call, `refusals` for whatever refuses something that is no call, and
+    `open_calls` counts those of health and reflection, by what was called.
     """
 
     def __init__(self, methods: Collection[str], tenants: Iterable[str], clock: Clock) -> None:
@@ -56,6 +57,10 @@ class Telemetry:
         self.history = History(self.metrics, clock)
         self.observed = Observed()
         self.refusals = Refusals(clock)
+        self.open_calls = Counter(catalogue_telemetry.OPEN_CALLS)
+        for label in catalogue_telemetry.OPEN_CALLS.labels:
+            for value in label.values:
+                self.open_calls.add((value,), 0)
         self.spans: SpanExport | None = None
         self.exports: MetricExport | None = None
         self._methods = methods
@@ -94,6 +99,7 @@ class Telemetry:
             self.lag.collect(),
             self.faults.collect(),
             self.refusals.counter.collect(),
+            self.open_calls.collect(),
             self.trace_ids.limited.collect(),
             *self._export_state(),
             *process_state(self.version),

@@ -177,7 +177,10 @@ def test_a_refusal_that_is_no_call_is_counted_and_summed(scene: Scene) -> None:
     scene.logs.output.close()
     sums = [(line["kind"], line["tenant"], line["left_out"]) for line in scene.logs.lines("audit.refusals")]
     assert sums == [("health_limit", "", 7), ("body_late", "kyc", 1)]
+    scene.telemetry.open_calls.add(("health_check",))
     page = scene.telemetry.exposition()
+    assert 'facegate_open_calls_total{call="health_check"} 1\n' in page
+    assert 'facegate_open_calls_total{call="reflection"} 0\n' in page
     assert 'facegate_refusals_total{kind="health_limit"} 7\n' in page
     # What an alert counts begins at 0.
     assert 'facegate_refusals_total{kind="connection_limit"} 0\n' in page
