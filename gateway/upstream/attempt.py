@@ -39,7 +39,7 @@ _PRIVATE_ADDRESS = (
 
 
 class Unread(Exception):
-    """The connection ended before the whole request had left: the vendor cannot have acted on it."""
+    """A kept connection ended before the vendor can have read the request, so the vendor has not acted on it."""
 
     upstream_status = "connection_lost"
 

@@ -15,6 +15,7 @@ from typing import cast
 import httpx
 
 from gateway.upstream.answer import Answer
+from gateway.upstream.tcp import acknowledged_bytes
 
 # Unsent bytes above which writing waits: a small image goes out in one go, of a large one a few pieces are in flight.
 WRITE_AHEAD_BYTES = 256 * 1024
@@ -38,7 +39,10 @@ class Connection(asyncio.Protocol):
         self._open = False
         self._can_write = True
         self._sent = True
-        self._unsent = False
+        self._used = False
+        self._request_unread = False
+        self._descriptor = -1
+        self._acked: int | None = None
         self._answer: Answer | None = None
         self._unread = 0
         self._reading = True
@@ -60,12 +64,13 @@ class Connection(asyncio.Protocol):
         return self._answer is not None and self._answer.is_odd
 
     @property
-    def has_unsent_request(self) -> bool:
-        """Whether a part of the last request never left: then the peer cannot have read it whole, nor acted on it.
+    def has_unread_request(self) -> bool:
+        """Whether the peer certainly has not read the last request whole, so that it cannot have acted on it.
 
-        Of a request that was written whole nothing is certain: its peer may have read it before it hung up.
+        So it is if a part of the request never left, or if the peer had ended its side before its kernel had a byte of
+        it. Of any other request nothing is certain: its peer may have read it before it hung up.
         """
-        return self._unsent and (self._answer is None or not self._answer.began)
+        return self._request_unread and self._answer is not None and not self._answer.began
 
     @property
     def is_silent(self) -> bool:
@@ -74,9 +79,11 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, head: bytes, body: Iterable[bytes]) -> Answer:
         """Sends a request. The answer has its head; sending stops where it comes early."""
+        if self._used:
+            self._acked = acknowledged_bytes(self._descriptor)
         answer = self._answer = Answer()
         self._sent = False
-        self._unsent = True
+        self._used = self._request_unread = True
         # Small pieces go out together with large ones: each write may be a system call and a packet.
         batch, size = [head], len(head)
         for piece in body:
@@ -89,7 +96,7 @@ class Connection(asyncio.Protocol):
             size += len(piece)
         else:
             self._sent = await self._write(batch, answer)
-            self._unsent = not self._sent
+            self._request_unread = not self._sent
         while not self._settled(answer):
             await self._any_progress()
         if not answer.has_head:
@@ -131,7 +138,8 @@ class Connection(asyncio.Protocol):
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_AHEAD_BYTES)
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._poll.register(self._descriptor, select.POLLIN)
         self._open = True
 
     def data_received(self, data: bytes) -> None:
@@ -153,8 +161,12 @@ class Connection(asyncio.Protocol):
         self._open = False
         if self._transport is not None and self._transport.get_write_buffer_size() > 0:
             # A close would first send the rest of the request, to a peer that may still read.
-            self._unsent = True
+            self._request_unread = True
             self._transport.abort()
+        elif self._acked and self._acked == acknowledged_bytes(self._descriptor):
+            # The peer's end says what its kernel had received by then: nothing of this request. (A kernel that does not
+            # count, and so says 0 after a whole exchange, proves nothing.)
+            self._request_unread = True
         if self._answer is not None:
             self._answer.end()
         self._wake()

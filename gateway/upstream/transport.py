@@ -19,7 +19,7 @@ from gateway.upstream.pool import Pool
 
 
 class RequestUnread(httpx.ReadError):
-    """A kept connection ended while a part of the request had not left yet, so the peer cannot have acted on it."""
+    """A kept connection ended before the peer can have read the whole request, so it has not acted on it."""
 
 
 class Body(httpx.AsyncByteStream):
@@ -59,10 +59,10 @@ class OwnTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The head of the answer to `request`; its body is read from the response's stream, which is to be closed.
 
-        Each request goes out once. Most servers close connections that were idle for a while; one that was closed before
-        the request is seen to be so, and is not used. The rest is a race that nobody can decide: a peer that read the
-        whole request may have worked on it, and bills it, before it hung up. Only a request of which a part had not left
-        is certainly unread, and raises `RequestUnread`; it may be repeated.
+        Each request goes out once. Most servers close connections that were idle for a while; one that is seen to be
+        closed is not used. If the peer's end crosses the request on its way, the request certainly went unread, and
+        `RequestUnread` says that it may be repeated. Otherwise a peer that hangs up without an answer may have worked on
+        the request, and bills it.
         """
         head = self._head(request)
         body = request.stream
@@ -81,7 +81,7 @@ class OwnTransport(httpx.AsyncBaseTransport):
         try:
             answer = await connection.ask(head, body)
         except httpx.ReadError:
-            unread = kept and connection.has_unsent_request
+            unread = kept and connection.has_unread_request
             connection.abort()
             if not unread:
                 raise

@@ -7,9 +7,13 @@ from typing import Any
 
 from gateway.model import Image, ImageFormat, SearchParameters, UpstreamQuery
 from gateway.trip import Trip
+from gateway.upstream.attempt import Attempt
 from gateway.upstream.client import UpstreamClient, open_upstream
+from gateway.upstream.connection import Connection
 from gateway.upstream.credentials import Credential, CredentialSource
 from gateway.upstream.secret import Secret
+from gateway.upstream.timed import Timed
+from gateway.upstream.transport import OwnTransport
 from tests.support.clock import ManualClock
 
 API_ID = "canary-api-id-4711"
@@ -55,3 +59,14 @@ def client(base_url: str, **overrides: Any) -> AbstractAsyncContextManager[Upstr
         "max_connections": 8,
     }
     return open_upstream(**(settings | overrides))
+
+
+def kept(upstream: UpstreamClient) -> list[Connection]:
+    """The connections that wait for a next search."""
+    attempt = upstream._attempt
+    assert isinstance(attempt, Timed)
+    inner = attempt._attempt
+    assert isinstance(inner, Attempt)
+    transport = inner._transport
+    assert isinstance(transport, OwnTransport)
+    return transport._pool._kept

@@ -139,10 +139,33 @@ def test_a_request_id() -> None:
     assert read(answer(request_id="T" * 128)).request_id == "T" * 128
 
 
-@pytest.mark.parametrize("code", [200, 400, 500])
-def test_ok_is_ok_on_any_code_that_leaves_it_open(code: int) -> None:
-    """The body's status decides, for OK as for failures."""
-    assert read(answer(), code).outcome is Outcome.NO_MATCH
+NO_RESULT = orjson.dumps({"status": "QUERY_FAILED", "reason": "no result"})
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (201, "UPSTREAM_BAD_RESPONSE"),
+        (206, "UPSTREAM_BAD_RESPONSE"),
+        (401, "UPSTREAM_ACCESS_MISCONFIGURED"),
+        (403, "UPSTREAM_ACCESS_MISCONFIGURED"),
+        (500, "UPSTREAM_ERROR"),
+        (599, "UPSTREAM_ERROR"),
+        (999, "UPSTREAM_BAD_RESPONSE"),
+    ],
+)
+@pytest.mark.parametrize("body", [answer(), NO_RESULT], ids=["OK", "no result"])
+def test_an_answer_needs_the_code_of_one(code: int, reason: str, body: bytes) -> None:
+    """What a caller is served, and the cache keeps, came with HTTP 200; otherwise the code decides."""
+    with pytest.raises(GatewayError, check=lambda error: error.reason == reason):
+        read(body, code)
+
+
+def test_ok_with_400_is_not_understood() -> None:
+    """The vendor's page gives 400 to failures alone; only its "no result" comes with it."""
+    with pytest.raises(GatewayError, check=lambda error: error.reason == "UPSTREAM_BAD_RESPONSE"):
+        read(answer(), 400)
+    assert read(NO_RESULT, 200).outcome is Outcome.NO_RESULT_REPORTED
 
 
 @pytest.mark.parametrize("reason", ["no result", " No Result\n", "NO_RESULT", "no  result."])

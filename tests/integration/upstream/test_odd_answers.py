@@ -1,0 +1,80 @@
+"""After an odd answer a connection is not trusted: it rests, or is cut, before another search may use it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from gateway.errors import GatewayError, ImageRejected
+from gateway.upstream import pool
+from tests.support.conditions import eventually
+from tests.support.vendor import MATCH, OK, Connection, Vendor, always, found, json_response
+from tests.support.vendor_client import client, kept, query, trip
+
+ANOTHER = json_response(200, found(MATCH | {"person_id": 666}))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        json_response(400, {"status": "INVALID_ARGUMENT"}),
+        json_response(500, {"status": "INTERNAL_ERROR"}),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx-trailer: 1\r\n\r\n",
+    ],
+    ids=["400", "500", "interim", "trailer"],
+)
+async def test_a_late_second_answer_after_an_odd_one_reaches_nobody(odd: bytes) -> None:
+    """The connection rests first; what comes meanwhile cuts it."""
+
+    async def twice(connection: Connection) -> None:
+        await connection.request()
+        if connection.number == 1:
+            await connection.send(odd)
+            await asyncio.sleep(0.01)
+            await connection.send(ANOTHER)
+        else:
+            await connection.send(OK)
+        await connection.until_gone()
+
+    async with Vendor(twice) as vendor, client(vendor.base_url) as upstream:
+        with contextlib.suppress(GatewayError):
+            await upstream.search(query(), trip())
+        assert not kept(upstream)
+        answer = await upstream.search(query(), trip())
+        assert answer.matches[0].person_id == MATCH["person_id"]
+        await eventually(lambda: vendor.open == 1, "the connection of two answers is gone")
+
+
+async def test_a_connection_that_was_quiet_after_an_odd_answer_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a tenant's bad photos do not cost a handshake each. Of those that rest there are only so many."""
+    monkeypatch.setattr(pool, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "MAX_RESTING", 2)
+    bad = json_response(400, {"status": "INVALID_ARGUMENT"})
+    async with Vendor(always(bad)) as vendor, client(vendor.base_url) as upstream:
+        searches = [upstream.search(query(), trip()) for _ in range(3)]
+        await asyncio.gather(*searches, return_exceptions=True)
+        await eventually(lambda: len(kept(upstream)) == 2, "two have rested, the third is cut")
+        for _ in range(2):
+            with pytest.raises(ImageRejected):
+                await upstream.search(query(), trip())
+        assert vendor.accepted == 3
+
+
+async def test_connections_are_for_one_search_without_keep_alive() -> None:
+    """Then a second answer to a plain search, however late, is never another search's."""
+
+    async def twice(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(OK)
+        await connection.send(ANOTHER)
+        await connection.until_gone()
+
+    async with Vendor(twice) as vendor, client(vendor.base_url, keep_alive=False) as upstream:
+        for _ in range(5):
+            answer = await upstream.search(query(), trip())
+            assert answer.matches[0].person_id == MATCH["person_id"]
+        assert vendor.accepted == 5
+        assert {one.headers["connection"] for one in vendor.received} == {"close"}
