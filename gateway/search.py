@@ -32,6 +32,10 @@ from gateway.upstream.port import Upstream
 
 # Kept back from the caller's deadline, so that the answer or the error still reaches it.
 ANSWER_MARGIN_SECONDS = 0.1
+_PASSED = (
+    "the deadline passed before the search ended; a search that was sent goes on and its answer is cached: "
+    "try again with a longer deadline"
+)
 # How often a call that an identical search did not serve looks for another one before it searches alone.
 MAX_JOINS = 2
 
@@ -147,7 +151,7 @@ class FaceSearch:
         try:
             landed = await search.wait(until, now)
         except TimeoutError:
-            raise DeadlineExceeded from None
+            raise DeadlineExceeded(_PASSED) from None
         finally:
             record.spent("upstream", now, self._clock.monotonic())
             record.upstream_attempts = 0 if joined else search.trip.attempts

@@ -42,7 +42,10 @@ class Searcher:
             if isinstance(held, CachedAnswer):
                 return "hit", held.answer
 
+        trip = Trip(tenant, 0.0)
+
         async def fly() -> UpstreamAnswer:
+            trip.sending()
             self.upstream_calls += 1
             await self.answers.wait()
             if steps.writes:
@@ -52,7 +55,7 @@ class Searcher:
         shared = self.shared.join(steps, key, parameters)
         joined = shared is not None
         if shared is None:
-            shared = self.shared.start(steps, key, parameters, Trip(tenant, 0.0), fly)
+            shared = self.shared.start(steps, key, parameters, trip, fly)
         served = coverage.serve(parameters, await shared.wait(5.0, 0.0), parameters)
         assert served is not None
         return "coalesced" if joined else "miss", served

@@ -45,8 +45,7 @@ SERVER = {"listen": "127.0.0.1:0", "max_concurrent_rpcs": 2 * CROWD, "drain_seco
 ENDS = {
     "answered": {"OK"},
     "cancelled": {"CANCELLED"},
-    # The second where the caller's own watch is read before the gateway's answer, which leaves 100 ms for its way.
-    "timed out": {"UPSTREAM_TIMEOUT", "DEADLINE_EXCEEDED"},
+    "timed out": {"DEADLINE_EXCEEDED"},
     "connection lost": {"UNAVAILABLE"},
     "crashed": {"GATEWAY_ERROR"},
 }

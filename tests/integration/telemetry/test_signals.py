@@ -211,7 +211,8 @@ async def test_a_fault_is_an_error_of_the_span_and_a_refusal_is_not(scene: Scene
 
     call, refused, _ = scene.search(face_set="visitors")
     await refusal(call)
-    spans = await scene.trace(refused, 1)
+    spans = await scene.trace(refused, 2)
+    assert spans.keys() == {METHOD, "quota"}
     assert spans[METHOD].status.code == Status.STATUS_CODE_UNSET
     assert attributes(spans[METHOD])["rpc.response.status_code"] == "PERMISSION_DENIED"
     await eventually(lambda: bool(scene.logs.lines("audit.refused")), "the audit event")
