@@ -16,8 +16,7 @@ from gateway.upstream.timer import Timer
 # gets through. Whoever still waits then waits for a slow vendor, and is better served by another replica.
 WAIT_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 1.0
-# One search in so many goes although it seems to be too late: the vendor may have become faster, and nothing else
-# would find out.
+# One hopeless search in so many is sent all the same: the vendor may have become faster, and nothing else would find out.
 PROBE_EVERY = 5
 
 _Turn = asyncio.Future[None]
@@ -80,7 +79,7 @@ class Slots:
         self._now = clock.monotonic
         self._on_wait = on_wait
         self._latency = Latency()
-        self._late = 0
+        self._hopeless = 0
         self._queue = _Queue()
         self.in_use = 0
         """Places taken now."""
@@ -99,7 +98,7 @@ class Slots:
         trip.require_wanted()
         now = self._now()
         if self.in_use < self._size:
-            if self._is_late(trip, now) and not self._probes():
+            if not self._is_worth_a_place(trip, now):
                 raise DeadlineTooShort
             self.in_use += 1
             return now
@@ -133,33 +132,34 @@ class Slots:
             self._on_wait(self._now() - started)
 
     def _pass_on(self, now: float) -> None:
-        late: list[_Turn] = []
+        late: list[tuple[_Turn, Trip]] = []
         chosen: _Turn | None = None
         while chosen is None and (waiter := self._queue.pop()) is not None:
             turn, trip = waiter
             if turn.done():
                 continue
-            if self._is_late(trip, now):
-                late.append(turn)
+            if trip.deadline - now < self._latency.usual_seconds(now):
+                late.append(waiter)
             else:
                 chosen = turn
                 self._queue.end_turn(trip.tenant)
-        if chosen is None and late and self._probes():
-            # Nobody else wants the place, so a search that seems to be too late takes nothing from another.
-            chosen = late.pop(0)
-        for turn in late:
-            _refuse(turn, _overloaded())
+        for turn, trip in late:
+            # Where nobody else wants the place, a search that is likely to be late takes it from nobody.
+            if chosen is None and self._is_worth_a_place(trip, now):
+                chosen = turn
+            else:
+                _refuse(turn, _overloaded())
         if chosen is None:
             self.in_use -= 1
         else:
             chosen.set_result(None)
 
-    def _is_late(self, trip: Trip, now: float) -> bool:
-        return trip.deadline - now < self._latency.expected_seconds(now)
-
-    def _probes(self) -> bool:
-        self._late += 1
-        return self._late % PROBE_EVERY == 1
+    def _is_worth_a_place(self, trip: Trip, now: float) -> bool:
+        """Whether a search that has no rival is sent: if a fast answer comes in time, and now and then anyway."""
+        if trip.deadline - now >= self._latency.fast_seconds(now):
+            return True
+        self._hopeless += 1
+        return self._hopeless % PROBE_EVERY == 1
 
 
 def _overloaded() -> GatewayOverloaded:
