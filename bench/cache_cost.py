@@ -25,7 +25,8 @@ from gateway.cache import entries
 from gateway.cache.entries import Entry
 from gateway.cache.keys import KeyRing
 from gateway.cache.memory import MemoryCacheStore, Records
-from gateway.cache.results import CachedAnswer, CachePolicy, ResultCache
+from gateway.cache.policy import CachePolicy
+from gateway.cache.results import CachedAnswer, ResultCache
 from gateway.clock import SystemClock
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
 
@@ -48,11 +49,11 @@ def churn(max_bytes: int, keys: int) -> None:
     """Puts `keys` records of mixed sizes and reads some back; prints the resident memory beside the bound."""
     clock = SystemClock()
     shuffle = random.Random(1)
-    records_of = [entries.pack([Entry(clock.now(), _ASKED, _answer(n))] * times) for n, times in _SIZES]
+    records_of = [entries.pack([Entry(clock.monotonic(), _ASKED, _answer(n))] * times) for n, times in _SIZES]
     gc.collect()
     before = resident_bytes()
     records = Records(clock, max_bytes)
-    expires_at = clock.now() + 3600
+    expires_at = clock.monotonic() + 3600
     peak, slowest = 0, 0.0
     recent = collections.deque([b""], maxlen=1000)
     for number in range(keys):
@@ -100,7 +101,7 @@ async def hit_cost() -> None:
         image = random.Random(2).randbytes(size)
         asked = SearchParameters(0.8, max(count, 1), 1_780_000_000)
         key = cache.key("kyc", "employees", image)
-        await cache.store(key, asked, _answer(count))
+        await cache.store(key, asked, _answer(count), asked_at=clock.monotonic())
         moved = SearchParameters(0.8, max(count, 1), 1_780_000_001)
 
         def lookup(cache: ResultCache = cache, moved: SearchParameters = moved, key: object = key) -> object:

@@ -189,5 +189,7 @@ class FaceSearch:
         asked, expire_time = question.query.parameters, None
         if question.plan.writes:
             waited_seconds = question.looked_seconds
-            expire_time = await self._cache.store(question.key, asked, answer, waited_seconds=waited_seconds)
+            expire_time = await self._cache.store(
+                question.key, asked, answer, asked_at=trip.asked_at, waited_seconds=waited_seconds
+            )
         return Landed(answer, asked, expire_time, reservation.remaining, reservation.degraded)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from gateway.cache.keys import KeyRing
 from gateway.cache.memory import MemoryCacheStore, Records
-from gateway.cache.results import CachePolicy, ResultCache
+from gateway.cache.policy import CachePolicy
+from gateway.cache.results import ResultCache
 from gateway.clock import Clock
 from gateway.config import Config, ConfigError
 from gateway.config.store_access import StoreAccess, cache_access
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _SWEEP_SECONDS = 5.0
 _SWEEP_RECORDS = 1000
+_QUEUE_SECONDS = 5.0
+"""How much longer than its time limit a question to the vendor may take: waiting for a connection comes before it."""
 
 
 @asynccontextmanager
@@ -52,7 +55,10 @@ async def open_cache(
         sweeping = asyncio.create_task(_sweep(records))
         stack.push_async_callback(_end, sweeping)
         policy = CachePolicy(
-            config.cache.ttl_seconds, config.cache.no_match_ttl_seconds, config.cache.widen == "max_results"
+            config.cache.ttl_seconds,
+            config.cache.no_match_ttl_seconds,
+            config.cache.widen == "max_results",
+            flight_seconds=config.upstream.timeout_seconds + _QUEUE_SECONDS,
         )
         yield ResultCache(store, ring, clock, policy, base_url=config.upstream.base_url)
 
@@ -61,8 +67,8 @@ async def _open_valkey(
     access: StoreAccess, front: Records, clock: Clock, asked: Callable[[float], None], stack: AsyncExitStack
 ) -> ValkeyCacheStore:
     # The client's library takes a tenth of a second to import, which a gateway without it saves at its start.
+    from gateway.cache.client import connect
     from gateway.cache.shared import ValkeyCacheStore
-    from gateway.cache.valkey import connect
 
     client = connect(access.url, username=access.username, password=access.password, ca_file=access.ca_file)
     stack.push_async_callback(client.aclose)

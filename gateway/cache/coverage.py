@@ -29,6 +29,8 @@ question must still get the same answer. So such a face is dropped only by a bou
 
 from __future__ import annotations
 
+import math
+
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
 
 
@@ -80,3 +82,28 @@ def displaces(
     if not answer.matches or is_complete(asked, answer) or old_asked.threshold > answer.matches[-1].score:
         return True
     return not is_complete(old_asked, old_answer)
+
+
+def contradicts(
+    asked: SearchParameters, answer: UpstreamAnswer, other_asked: SearchParameters, other: UpstreamAnswer
+) -> bool:
+    """Whether the two answers cannot both be true of one face set. The order of the two makes no difference.
+
+    The matches of both are sorted by score, highest first.
+    """
+    if asked == other_asked and answer.matches == other.matches:
+        return False
+    threshold = max(asked.threshold, other_asked.threshold)
+    start_time = max(asked.start_time, other_asked.start_time)
+    mine = {m for m in answer.matches if m.score >= threshold and m.create_time >= start_time}
+    theirs = {m for m in other.matches if m.score >= threshold and m.create_time >= start_time}
+    my_floor, their_floor = _floor(asked, answer), _floor(other_asked, other)
+    if my_floor == their_floor:
+        return any(m.score > my_floor for m in mine ^ theirs)
+    if my_floor < their_floor:
+        mine, theirs, my_floor, their_floor = theirs, mine, their_floor, my_floor
+    return any(m.score >= my_floor for m in mine - theirs) or any(m.score > my_floor for m in theirs - mine)
+
+
+def _floor(asked: SearchParameters, answer: UpstreamAnswer) -> float:
+    return -math.inf if is_complete(asked, answer) else answer.matches[-1].score

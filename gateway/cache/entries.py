@@ -1,7 +1,8 @@
-"""Answers as the cache keeps them: up to eight to one key, newest first, packed into one string of bytes.
+"""Answers as the cache keeps them: up to eight per key, newest question first, packed into one string of bytes.
 
 Packed, an answer with one match takes about 100 bytes where the same objects take 600; stores see the bytes alone.
-Unpacking goes answer by answer, so that a lookup stops at the first that serves. Knows nothing of keys, stores or seals.
+Unpacking goes answer by answer, so that a lookup stops at the first that serves. Which answers stay together in a
+record is decided in `merging.py`. Knows nothing of keys, stores or seals.
 """
 
 from __future__ import annotations
@@ -10,11 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gateway.cache import coverage
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
-
-MAX_ENTRIES = 8
-"""Answers that one key holds at most."""
 
 _HEAD = struct.Struct("<ddqBBBB")
 _MATCH = struct.Struct("<qqdq")
@@ -27,9 +24,9 @@ class Unpackable(Exception):
 
 
 class Entry(NamedTuple):
-    """One answer, the question that it was given to, and when (seconds since 1970)."""
+    """One answer, its question, and when the question was about to be sent (seconds, by the store's time)."""
 
-    issued_at: float
+    asked_at: float
     asked: SearchParameters
     answer: UpstreamAnswer
 
@@ -44,7 +41,7 @@ def pack(entries: list[Entry]) -> bytes:
             if len(request_id) > _MAX_REQUEST_ID_BYTES:
                 request_id = b""
             counts = (asked.max_results, len(answer.matches), _OUTCOMES.index(answer.outcome), len(request_id))
-            parts.append(_HEAD.pack(entry.issued_at, asked.threshold, asked.start_time, *counts))
+            parts.append(_HEAD.pack(entry.asked_at, asked.threshold, asked.start_time, *counts))
             parts.append(request_id)
             parts += [_MATCH.pack(m.person_id, m.face_id, m.score, m.create_time) for m in answer.matches]
     except (struct.error, UnicodeEncodeError):
@@ -57,7 +54,7 @@ def unpack(record: bytes) -> Iterator[Entry]:
     offset, end = 0, len(record)
     try:
         while offset < end:
-            issued_at, threshold, start_time, wanted, count, outcome, id_length = _HEAD.unpack_from(record, offset)
+            asked_at, threshold, start_time, wanted, count, outcome, id_length = _HEAD.unpack_from(record, offset)
             ids = offset + _HEAD.size
             first = ids + id_length
             offset = first + count * _MATCH.size
@@ -67,12 +64,6 @@ def unpack(record: bytes) -> Iterator[Entry]:
             answer = UpstreamAnswer(
                 tuple(map(Match._make, rows)), _OUTCOMES[outcome], record[ids:first].decode(), attempts=0
             )
-            yield Entry(issued_at, SearchParameters(threshold, wanted, start_time), answer)
+            yield Entry(asked_at, SearchParameters(threshold, wanted, start_time), answer)
     except (struct.error, IndexError, UnicodeDecodeError):
         raise Unpackable from None
-
-
-def merge(new: Entry, old: Iterator[Entry]) -> list[Entry]:
-    """`new` first, then what is left of `old`: without what `new` covers, and without the oldest beyond eight."""
-    left = [e for e in old if not coverage.displaces(new.asked, new.answer, e.asked, e.answer)]
-    return [new, *left[: MAX_ENTRIES - 1]]

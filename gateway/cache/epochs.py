@@ -6,8 +6,12 @@ epoch. `EpochView` is what one process knows; the shared store holds the truth.
 
 **Where a store loses its memory** its epochs go backwards, and an answer from before a purge could count again. So an
 epoch is never lower than the store's time in milliseconds when it was raised, `all` is always present (its absence is a
-loss of memory), and a process that sees any epoch lower than it knew reports it: `all` is then raised anew, above
+loss of memory), and a process that sees any epoch lower than it knew reports it: `all` is then raised again, above
 everything known, which no earlier name binds.
+
+**An epoch far ahead of the store's time** was written by somebody else, or while the store's clock was wrong. Counting
+on from it would reach the end of the range, where no purge is possible any more. So more than a day ahead is not
+trusted: the store's script replaces it, and what a process knew beyond that limit it forgets.
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ class Scope:
 
 EVERYTHING = "all"
 _MAX_EPOCH = 2**53
+_AHEAD_MS = 86_400_000
 
 
 class EpochView:
@@ -77,20 +82,24 @@ class EpochView:
 
     def raise_to(self, scope: Scope, epoch: int) -> None:
         """Takes over an epoch that this process brought into force itself."""
-        self._known[scope.address] = max(epoch, self.known(scope))
+        self._known[scope.address] = epoch
         self.version += 1
 
-    def adopt(self, seen: Mapping[str, int]) -> bool:
-        """Takes over what the store holds. False, and nothing is taken over, if the store is behind what was known.
+    def adopt(self, seen: Mapping[str, int], latest: int) -> bool:
+        """Takes over what the store holds. False, and nothing is taken over, if it is not to be trusted.
 
-        A higher `all` makes every older name dead, so what was known of narrower scopes does not matter any more and
-        all replicas agree on what the store says.
+        That is the case if the store is behind what was known, or ahead of `latest` (see `Reading`). A higher `all`
+        makes every older name invalid, so what was known of narrower scopes does not matter any more and all replicas
+        agree on what the store says.
         """
         everything = seen.get(EVERYTHING, 0)
-        if everything <= 0 or everything < self._known.get(EVERYTHING, 0):
+        known = self._known.get(EVERYTHING, 0)
+        if known > latest:
+            known = 0
+        if everything <= 0 or everything < known or max(seen.values()) > latest:
             return False
-        if everything == self._known.get(EVERYTHING) and any(
-            seen.get(address, 0) < epoch for address, epoch in self._known.items()
+        if everything == known and any(
+            seen.get(address, 0) < epoch for address, epoch in self._known.items() if epoch <= latest
         ):
             return False
         if seen != self._known:
@@ -99,12 +108,44 @@ class EpochView:
         return True
 
 
-def parse(fields: object) -> dict[str, int] | None:
-    """The store's hash of epochs as numbers; None if it cannot have been written by a replica."""
-    if not isinstance(fields, dict):
+class Reading(NamedTuple):
+    """What one reading of the store brought: its time (seconds since 1970), and the epoch of each scope by address."""
+
+    store_time: float
+    epochs: dict[str, int]
+
+    @property
+    def latest(self) -> int:
+        """The highest epoch that can be trusted."""
+        return int(self.store_time * 1000) + _AHEAD_MS
+
+
+def parse_reading(text: object) -> Reading | None:
+    """The reply of `read_epochs.lua`; None if it makes no sense or holds what no replica writes."""
+    if not isinstance(text, bytes):
         return None
+    seconds, microseconds, *fields = text.rstrip(b" ").split(b" ") if text.count(b" ") else (b"", b"")
+    if len(fields) % 2 or not (_is_number(seconds) and _is_number(microseconds)):
+        return None
+    epochs: dict[str, int] = {}
     try:
-        epochs = {name.decode("ascii"): int(value) for name, value in fields.items()}
-    except (AttributeError, TypeError, ValueError):
+        for name, value in zip(fields[::2], fields[1::2], strict=True):
+            epoch = parse_epoch(value)
+            if epoch is None:
+                return None
+            epochs[name.decode("ascii")] = epoch
+    except UnicodeDecodeError:
         return None
-    return epochs if all(0 < epoch < _MAX_EPOCH for epoch in epochs.values()) else None
+    return Reading(int(seconds) + int(microseconds) / 1e6, epochs)
+
+
+def parse_epoch(text: object) -> int | None:
+    """An epoch as the store holds it; None if no replica can have written it."""
+    if not isinstance(text, bytes) or not _is_number(text):
+        return None
+    epoch = int(text)
+    return epoch if 0 < epoch < _MAX_EPOCH else None
+
+
+def _is_number(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= 16

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from gateway.cache.epochs import EpochView, Scope
 from gateway.cache.key import CacheKey
-from gateway.cache.store import Held
+from gateway.cache.store import Change, Held
 from gateway.clock import Clock
 
 _EXPIRY = struct.Struct("<d")
@@ -57,6 +57,10 @@ class _Shard:
         self.records[name] = stored
         return stored[_EXPIRY.size :]
 
+    def expires_at(self, name: bytes) -> float | None:
+        stored = self.records.get(name)
+        return None if stored is None else float(_EXPIRY.unpack_from(stored)[0])
+
     def put(self, name: bytes, stored: bytes, now: float) -> None:
         self.remove(name)
         self.records[name] = stored
@@ -82,7 +86,7 @@ class _Shard:
 
 
 class Records:
-    """Bytes by name, each with the time (seconds since 1970) at which it dies.
+    """Bytes by name, each with the time at which it expires, by this process's monotonic clock.
 
     Split into shards of about a megabyte, so that no growth of a table and no run of removals takes long. Names are
     keyed hashes, so the shards fill evenly; the order of use is exact within a shard.
@@ -90,7 +94,7 @@ class Records:
 
     def __init__(self, clock: Clock, max_bytes: int) -> None:
         """Records that would take more than `max_bytes` (with their tables) are put out, oldest use first."""
-        self._now = clock.now
+        self._now = clock.monotonic
         count = max(1, max_bytes // _SHARD_BYTES)
         self._shards = [_Shard(max_bytes // count) for _ in range(count)]
 
@@ -107,8 +111,12 @@ class Records:
         return self._shard(name).get(name, self._now())
 
     def put(self, name: bytes, record: bytes, expires_at: float) -> None:
-        """Keeps the record, as far as it fits."""
+        """Keeps the record, as far as it fits. `expires_at` is a time of the monotonic clock."""
         self._shard(name).put(name, _EXPIRY.pack(expires_at) + record, self._now())
+
+    def expires_at(self, name: bytes) -> float | None:
+        """When the record expires; None if there is none. Does not count as a use."""
+        return self._shard(name).expires_at(name)
 
     def remove(self, name: bytes) -> None:
         """Forgets the record, if there is one."""
@@ -134,7 +142,14 @@ class MemoryCacheStore:
     def __init__(self, clock: Clock, max_bytes: int) -> None:
         self.epochs = EpochView()
         self.records = Records(clock, max_bytes)
-        self._now = clock.now
+        self._wall = clock.now
+        # The entries are read by this process alone, so its monotonic clock dates them.
+        self.time = clock.monotonic
+
+    @staticmethod
+    def time_at(monotonic: float) -> float:
+        """See `CacheStore`: the same moment."""
+        return monotonic
 
     def held(self) -> Held:
         """See `CacheStore`. Nobody else can write here, so nothing is ever refused."""
@@ -149,14 +164,21 @@ class MemoryCacheStore:
         return None
 
     async def update(
-        self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, waited_seconds: float = 0.0
+        self,
+        key: CacheKey,
+        change: Callable[[bytes | None], Change | None],
+        *,
+        asked_at: float,
+        waited_seconds: float = 0.0,
     ) -> None:
         """See `CacheStore`."""
-        record, lifetime_seconds = change(self.records.get(key.name))
-        self.records.put(key.name, record, self._now() + lifetime_seconds)
+        changed = change(self.records.get(key.name))
+        if changed is not None:
+            record, lifetime_seconds = changed
+            self.records.put(key.name, record, self.time() + lifetime_seconds)
 
     async def purge(self, scope: Scope) -> int:
         """See `CacheStore`."""
-        epoch = max(self.epochs.known(scope) + 1, int(self._now() * 1000))
+        epoch = max(self.epochs.known(scope) + 1, int(self._wall() * 1000))
         self.epochs.raise_to(scope, epoch)
         return epoch

@@ -1,52 +1,39 @@
 """Answers to identical images: the face of the cache toward `search.py`.
 
-Knows when an answer is too old and which one serves a request; leaves to others how an image is named (`key.py`), what
-an answer proves (`coverage.py`) and where records are (`store.py`). Nothing here raises because of a store: a cache
-that is out is a bypass. Only `purge` says so, since an operator must know.
+Knows when an answer is too old and which one serves a request. Others know how an image is named (`key.py`), what an
+answer proves (`coverage.py`), which answers stay together (`merging.py`) and where records are (`store.py`). Nothing
+here raises because of a store: without its store the cache is a bypass. Only `purge` reports an outage, since an
+operator must know.
+
+Ages count from the moment at which the question was about to be sent, by the store's time (`CacheStore.time`). The wall
+clock is used for `expire_time` alone, which callers compare with theirs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from gateway.cache import coverage, entries
-from gateway.cache.entries import Entry, Unpackable
+from gateway.cache.entries import Unpackable
 from gateway.cache.epochs import Scope
 from gateway.cache.key import CacheKey, Keymaker
 from gateway.cache.keys import KeyRing
-from gateway.cache.sealing import CLOCK_SKEW_SECONDS
+from gateway.cache.landing import AHEAD_SECONDS, Landing
+from gateway.cache.policy import CachePolicy
 from gateway.cache.store import CacheStore, Held, StoreOut
 from gateway.clock import Clock
 from gateway.errors import GatewayOverloaded
-from gateway.model import Outcome, SearchParameters, UpstreamAnswer
+from gateway.model import SearchParameters, UpstreamAnswer
 
-MAX_TTL_SECONDS = 3600.0
-NO_RESULT_TTL_SECONDS = 10.0
-"""Long enough for a burst of retries; "no result" is not a finding that anybody should rely on for longer."""
 _WIDEST_RESULTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class CachePolicy:
-    """How long answers live, and whether the vendor is asked for more results than a caller wants."""
-
-    ttl_seconds: float = 300.0
-    no_match_ttl_seconds: float = 60.0
-    widen_max_results: bool = False
-
-    def lifetime_seconds(self, outcome: Outcome) -> float:
-        """How long an answer of this outcome may be served."""
-        lifetime = min(self.ttl_seconds, MAX_TTL_SECONDS)
-        if outcome is Outcome.MATCHED:
-            return lifetime
-        lifetime = min(lifetime, self.no_match_ttl_seconds)
-        return lifetime if outcome is Outcome.NO_MATCH else min(lifetime, NO_RESULT_TTL_SECONDS)
-
-
 class CachedAnswer(NamedTuple):
-    """An answer from the cache: already cut to the request; `age_seconds` since it was given; `expire_time` (1970)."""
+    """An answer from the cache, already cut to the request.
+
+    `age_seconds` counts from when the vendor was asked. `expire_time` is in seconds since 1970, by the wall clock.
+    """
 
     answer: UpstreamAnswer
     age_seconds: float
@@ -68,7 +55,8 @@ class ResultCache:
         """`base_url` is the upstream's: another upstream's face sets are others, whatever their names."""
         self._store = store
         self._keymaker = Keymaker(ring, store.epochs, base_url)
-        self._now = clock.now
+        self._wall = clock.now
+        self._monotonic = clock.monotonic
         self.policy = policy
 
     def available(self) -> bool:
@@ -117,11 +105,11 @@ class ResultCache:
             return Absent.OUT
         if not self._keymaker.in_force(key):
             return Absent.MISS
-        found = self._serve(record, parameters, max_age_seconds)
+        # First what this process holds now: an answer may have landed while this lookup waited for the store. It is not in
+        # `record`, it is the newer one, and its flight is over.
+        found = self._serve(store.peek(key), parameters, max_age_seconds)
         if found is None:
-            # An identical search may have landed while this one waited for the store: its answer is not in `record`,
-            # and its flight is over. Without this look the caller would find neither and search again.
-            found = self._serve(store.peek(key), parameters, max_age_seconds)
+            found = self._serve(record, parameters, max_age_seconds)
         return Absent.MISS if found is None else found
 
     def _serve(
@@ -129,54 +117,56 @@ class ResultCache:
     ) -> CachedAnswer | None:
         if record is None:
             return None
-        now = self._now()
+        now = self._store.time()
         try:
             for entry in entries.unpack(record):
+                age_seconds = now - entry.asked_at
+                if age_seconds < -AHEAD_SECONDS:
+                    continue
                 answer = coverage.serve(entry.asked, entry.answer, parameters)
                 if answer is None:
                     continue
-                age_seconds = now - entry.issued_at
+                # The newest answer that covers the request decides: an older one would give what this one replaced.
                 # Cut down to nothing, an answer lives no longer than one that found nobody.
-                lifetime_seconds = self.policy.lifetime_seconds(answer.outcome)
-                if age_seconds >= lifetime_seconds or age_seconds < -CLOCK_SKEW_SECONDS:
-                    continue
-                if max_age_seconds is not None and age_seconds > max_age_seconds:
-                    continue
-                return CachedAnswer(answer, max(age_seconds, 0.0), entry.issued_at + lifetime_seconds)
+                left_seconds = self.policy.lifetime_seconds(answer.outcome) - age_seconds
+                if left_seconds <= 0 or (max_age_seconds is not None and age_seconds > max_age_seconds):
+                    return None
+                return CachedAnswer(answer, age_seconds if age_seconds > 0 else 0.0, self._wall() + left_seconds)
         except Unpackable:
             pass
         return None
 
     async def store(
-        self, key: CacheKey, asked: SearchParameters, answer: UpstreamAnswer, *, waited_seconds: float = 0.0
+        self,
+        key: CacheKey,
+        asked: SearchParameters,
+        answer: UpstreamAnswer,
+        *,
+        asked_at: float,
+        waited_seconds: float = 0.0,
     ) -> float | None:
-        """Keeps an answer that the vendor just gave to `asked`; when it dies, or None if it is not known to be kept.
+        """Keeps the vendor's answer to `asked`. Returns when it expires (since 1970), or None if it may not be kept.
 
-        It is not kept when the store is out, or when a purge or a new key file came after `key` was made.
-        `waited_seconds` is what the search has waited for the store before: all its waits together have one limit.
+        `asked_at` is the reading of `Clock.monotonic` taken just before the question was sent. Age and lifetime count
+        from it, and an answer never takes the place of one that was asked for later. `waited_seconds` is the time that
+        this search has already waited for the store: all its waits together have one limit.
+
+        The answer is not kept during an outage of the store, after a purge or a new key file since `key` was made, or
+        when a newer answer covers or contradicts it.
         """
         if not self.available() or not self._keymaker.in_force(key):
             return None
-        now = self._now()
-        new = Entry(now, asked, _sorted(answer))
+        age_seconds = self._monotonic() - asked_at
         lifetime_seconds = self.policy.lifetime_seconds(answer.outcome)
-
-        def change(record: bytes | None) -> tuple[bytes, float]:
-            if record is None:
-                return entries.pack([new]), lifetime_seconds
-            kept = entries.merge(new, (entry for entry in _readable(record) if self._left(entry, now) > 0))
-            return entries.pack(kept), max(self._left(entry, now) for entry in kept)
-
-        if lifetime_seconds <= 0:
+        if lifetime_seconds <= 0 or age_seconds > self.policy.flight_seconds:
             return None
+        landing = Landing(self.policy, self._store, asked, _sorted(answer), asked_at)
         try:
-            await self._store.update(key, change, waited_seconds=waited_seconds)
+            await self._store.update(key, landing.change, asked_at=asked_at, waited_seconds=waited_seconds)
         except (StoreOut, Unpackable):
             return None
-        return now + lifetime_seconds
-
-    def _left(self, entry: Entry, now: float) -> float:
-        return entry.issued_at + self.policy.lifetime_seconds(entry.answer.outcome) - now
+        left_seconds = lifetime_seconds - age_seconds
+        return self._wall() + left_seconds if landing.kept and left_seconds > 0 else None
 
     async def purge(self, scope: Scope) -> int:
         """Kills every answer of the scope, on every replica within 2 s; the epoch now in force.
@@ -196,10 +186,3 @@ def _sorted(answer: UpstreamAnswer) -> UpstreamAnswer:
     if all(matches[i].score >= matches[i + 1].score for i in range(len(matches) - 1)):
         return answer
     return answer._replace(matches=tuple(sorted(matches, key=lambda match: -match.score)))
-
-
-def _readable(record: bytes | None) -> list[Entry]:
-    try:
-        return list(entries.unpack(record)) if record is not None else []
-    except Unpackable:
-        return []

@@ -25,6 +25,10 @@ class Held(NamedTuple):
     refused: int
 
 
+Change = tuple[bytes, float]
+"""A new record, and the seconds that it lives."""
+
+
 class CacheStore(Protocol):
     """Records by key. A record may be gone at any time; it is never another key's.
 
@@ -41,6 +45,14 @@ class CacheStore(Protocol):
         """Whether answers may be read and kept now: the store answers, and the view of the epochs is fresh."""
         ...
 
+    def time(self) -> float:
+        """The time by which the entries of records are dated, in seconds. All who share the store agree on it."""
+        ...
+
+    def time_at(self, monotonic: float) -> float:
+        """That time at a moment of this process's monotonic clock."""
+        ...
+
     def held(self) -> Held:
         """What is in this process now; never waits."""
         ...
@@ -54,12 +66,19 @@ class CacheStore(Protocol):
         ...
 
     async def update(
-        self, key: CacheKey, change: Callable[[bytes | None], tuple[bytes, float]], *, waited_seconds: float = 0.0
+        self,
+        key: CacheKey,
+        change: Callable[[bytes | None], Change | None],
+        *,
+        asked_at: float,
+        waited_seconds: float = 0.0,
     ) -> None:
-        """Replaces the record by what `change` makes of it: the new record and the seconds that it lives.
+        """Replaces the record by what `change` makes of it. If `change` returns None, the record stays as it is.
 
-        No update of another replica is lost; `change` may be called more than once. `waited_seconds` is what the search
-        has waited for the store before, which is taken off the time limit; what is not done by then goes on alone.
+        No update of another replica is lost; `change` may be called more than once. `asked_at` (monotonic) is when the
+        question behind the change was asked: other replicas may have kept newer answers since then. `waited_seconds` is
+        the time that the search has already waited for the store, which is taken off the limit. An update that takes
+        longer goes on without its caller.
         """
         ...
 

@@ -2,40 +2,34 @@
 
 No command takes longer than 50 ms, and a failed one takes the store out (`health.py`), so that no other waits for it.
 Few commands are in flight at once, on few connections: opening one costs more processor time than ten commands, and a
-burst that opened many would look like a slow store. The only module of the cache that knows the client; knows nothing of
-keys, records or seals.
+burst that opened many would look like a slow store. How the client connects and reads is in `client.py`.
+
+What comes back is checked here: whatever it is, a caller gets a value of the declared type or one of the exceptions
+named below. Knows nothing of keys, records or seals.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.credentials import CredentialProvider
+from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ConnectionError as StoreConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as StoreTimeoutError
-from redis.maint_notifications import MaintNotificationsConfig
 
+from gateway.cache.client import RECONNECT_SECONDS, StoreClient
 from gateway.cache.health import Cause, Health
+from gateway.cache.replies import OversizeReply
 from gateway.cache.store import StoreOut
 
-T = TypeVar("T")
-StoreClient = Redis | RedisCluster
-
 BUDGET_SECONDS = 0.05
-_RECONNECT_SECONDS = 0.5
+MAX_VALUE_BYTES = 16_384
+"""Maximum size of a stored value: three times what eight full answers take."""
 _IN_FLIGHT = 8
-_MAX_CONNECTIONS = 16
-_DEFAULT_PORT = 6379
 _FOR_EVER = -1
 _LATE_FACTOR = 1.4
 _LATE_IN_A_ROW = 3
@@ -86,28 +80,38 @@ class Link:
         self._late_in_a_row = 0
 
     async def get(self, address: bytes) -> bytes | None:
-        """The value; raises `ForeignValue` if it is no string."""
-        value: bytes | None = await self._limited(lambda: self._get(address))
-        return value
+        """The value. Raises `ForeignValue` for anything that is not a string of an acceptable size."""
+        value = await self._limited(lambda: self._get(address))
+        if value is None or (isinstance(value, bytes) and len(value) <= MAX_VALUE_BYTES):
+            return value
+        raise ForeignValue
 
     async def seconds_left(self, address: bytes) -> float | None:
-        """How long the store will keep the value: below 0 if it is gone, None if for ever."""
-        left_ms: int = await self._limited(lambda: self._client.pttl(address))
+        """How long the store will keep the value: below 0 if it is gone, None if for ever. Raises `ForeignValue`."""
+        left_ms = await self._limited(lambda: self._client.pttl(address))
+        if not isinstance(left_ms, int):
+            raise ForeignValue
         return None if left_ms == _FOR_EVER else left_ms / 1000
 
-    async def fields(self, address: bytes) -> Mapping[bytes, bytes]:
-        """A hash's fields. Allowed while the store is out: it is the probe."""
-        fields: Mapping[bytes, bytes] = await self._limited(lambda: self._client.hgetall(address), probe=True)
-        return fields
+    async def run(self, script: Script, address: bytes, *arguments: str | int | bytes, probe: bool = False) -> object:
+        """A script's reply, of whatever type; raises `Refused` when the store will not run it.
 
-    async def run(self, script: Script, address: bytes, *arguments: str | int | bytes, probe: bool = False) -> Any:
-        """A script's result; raises `Refused` when the store will not run it. `probe`: also while the store is out."""
+        `probe`: also while the store is unavailable.
+        """
         return await self._limited(lambda: self._run(script, address, *arguments), probe=probe, may_refuse=True)
+
+    async def swap(self, script: Script, address: bytes, *arguments: str | int | bytes) -> bool:
+        """The reply of a script that returns 1 or 0; raises `Refused` like `run`."""
+        swapped = await self.run(script, address, *arguments)
+        if swapped not in (0, 1):
+            self.out(Cause.GARBAGE)
+            raise StoreOut
+        return swapped == 1
 
     async def reconnect(self) -> None:
         """Closes what is left of earlier connections, each of which would fail one more call, and opens a new one."""
         try:
-            async with asyncio.timeout(_RECONNECT_SECONDS):
+            async with asyncio.timeout(RECONNECT_SECONDS):
                 if isinstance(self._client, RedisCluster):
                     await self._client.aclose()
                 else:
@@ -126,14 +130,15 @@ class Link:
         if self._health.failed(cause):
             self._went_out()
 
-    async def _get(self, address: bytes) -> bytes | None:
+    async def _get(self, address: bytes) -> object:
         try:
-            value: bytes | None = await self._client.get(address)
+            return await self._client.get(address)
+        except OversizeReply:
+            raise ForeignValue from None
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
                 raise ForeignValue from None
             raise
-        return value
 
     async def _run(self, script: Script, address: bytes, *arguments: str | int | bytes) -> Any:
         try:
@@ -142,8 +147,8 @@ class Link:
             return await self._client.eval(script.text, 1, address, *arguments)
 
     async def _limited(
-        self, command: Callable[[], Awaitable[T]], *, probe: bool = False, may_refuse: bool = False
-    ) -> T:
+        self, command: Callable[[], Awaitable[object]], *, probe: bool = False, may_refuse: bool = False
+    ) -> object:
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._slots:
@@ -181,57 +186,3 @@ class Link:
                 return
         self._late_in_a_row = 0
         self.out(Cause.TIMEOUT)
-
-
-class _Login(CredentialProvider):
-    """Asks for the password at each connection, since it may change."""
-
-    def __init__(self, username: str, password: Callable[[], str]) -> None:
-        self._username = username
-        self._password = password
-
-    def get_credentials(self) -> tuple[str, str]:
-        """As AUTH takes them."""
-        return self._username or "default", self._password()
-
-    async def get_credentials_async(self) -> tuple[str, str]:
-        """The same: nothing is waited for."""
-        return self.get_credentials()
-
-
-def connect(
-    url: str, *, username: str = "", password: Callable[[], str] = str, ca_file: Path | None = None
-) -> StoreClient:
-    """A client for `valkey://host:port/0`, `valkeys://` (TLS), or a comma list of hosts: a cluster. Does not connect yet.
-
-    It never retries: redis-py's own ten retries would wait for seconds. What it would say of itself on each connection
-    is left out, since that is most of what opening one costs.
-    """
-    scheme, _, rest = url.partition("://")
-    tls = scheme in {"valkeys", "rediss"}
-    options: dict[str, Any] = {
-        "credential_provider": _Login(username, password) if password() else None,
-        "socket_timeout": _RECONNECT_SECONDS,
-        "socket_connect_timeout": _RECONNECT_SECONDS,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "driver_info": None,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-    }
-    if tls and ca_file is not None:
-        options["ssl_ca_certs"] = str(ca_file)
-    if "," not in rest:
-        pool = BlockingConnectionPool.from_url(
-            f"{'rediss' if tls else 'redis'}://{rest}",
-            max_connections=_MAX_CONNECTIONS,
-            timeout=_RECONNECT_SECONDS,
-            **options,
-        )
-        return Redis.from_pool(pool)
-    nodes = [urlsplit(f"//{host}") for host in rest.partition("/")[0].split(",")]
-    return RedisCluster(
-        startup_nodes=[ClusterNode(node.hostname or "", node.port or _DEFAULT_PORT) for node in nodes],
-        ssl=tls,
-        max_connections=_MAX_CONNECTIONS,
-        **options,
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.cache.key import CacheKey
 from gateway.cache.keys import KeyRing
-from gateway.cache.results import Absent, CachedAnswer, CachePolicy, ResultCache
+from gateway.cache.policy import CachePolicy
+from gateway.cache.results import Absent, CachedAnswer, ResultCache
 from gateway.cache.store import CacheStore
 from gateway.clock import Clock
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
@@ -22,9 +23,9 @@ def match(score: float, *, person: int = 1, face: int = 2, enrolled: int = START
     return Match(person, face, score, enrolled)
 
 
-def found(*scores: float, request_id: str = "TID1") -> UpstreamAnswer:
+def found(*scores: float, request_id: str = "TID1", enrolled: int = START + 1000) -> UpstreamAnswer:
     """An answer with one face to each score, numbered from 1."""
-    matches = tuple(match(score, person=n, face=100 + n) for n, score in enumerate(scores, 1))
+    matches = tuple(match(score, person=n, face=100 + n, enrolled=enrolled) for n, score in enumerate(scores, 1))
     return UpstreamAnswer(matches, Outcome.MATCHED if scores else Outcome.NO_MATCH, request_id)
 
 
@@ -34,6 +35,20 @@ async def looked_up(
     """What a search finds in the cache: at once, or else beyond this process."""
     at_once = cache.peek(key, parameters, max_age_seconds)
     return await cache.fetch(key, parameters, max_age_seconds) if at_once is None else at_once
+
+
+async def keep(
+    cache: ResultCache,
+    key: CacheKey,
+    parameters: SearchParameters,
+    answer: UpstreamAnswer,
+    *,
+    asked_ago: float = 0.0,
+    waited_seconds: float = 0.0,
+) -> float | None:
+    """Keeps an answer to a question of `asked_ago` seconds ago."""
+    asked_at = cache._monotonic() - asked_ago
+    return await cache.store(key, parameters, answer, asked_at=asked_at, waited_seconds=waited_seconds)
 
 
 NO_RESULT = UpstreamAnswer((), Outcome.NO_RESULT_REPORTED, "TID0")

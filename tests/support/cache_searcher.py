@@ -47,9 +47,10 @@ class Searcher:
         async def fly() -> UpstreamAnswer:
             trip.sending()
             self.upstream_calls += 1
+            asked_at = self.cache._monotonic()
             await self.answers.wait()
             if steps.writes:
-                await self.cache.store(key, parameters, self.answer)
+                await self.cache.store(key, parameters, self.answer, asked_at=asked_at)
             return self.answer
 
         shared = self.shared.join(steps, key, parameters)

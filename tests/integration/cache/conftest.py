@@ -7,13 +7,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from gateway.cache.client import connect
 from gateway.cache.keys import KeyRing
 from gateway.cache.memory import Records
 from gateway.cache.shared import ValkeyCacheStore
-from gateway.cache.valkey import connect
 from gateway.clock import Clock, SystemClock
 from tests.support.cache import MASTER, result_cache
 from tests.support.cache_replica import Replica, StartReplica
+from tests.support.clock import ManualClock
+from tests.support.store_clock import ManualStoreClock
 from tests.support.valkey import StoreServer, running_store
 
 
@@ -38,7 +40,10 @@ async def start_replica(server: StoreServer) -> AsyncIterator[StartReplica]:
             client = connect(url or server.url)
             stack.push_async_callback(client.aclose)
             moving = clock or SystemClock()
-            store = ValkeyCacheStore(client, moving, Records(moving, 1 << 20), budget_seconds=budget)
+            store_clock = ManualStoreClock(moving) if isinstance(moving, ManualClock) else None
+            store = ValkeyCacheStore(
+                client, moving, Records(moving, 1 << 20), budget_seconds=budget, store_clock=store_clock
+            )
             if reads_on:
                 await store.start()
                 stack.push_async_callback(store.aclose)

@@ -10,7 +10,7 @@ import structlog
 from gateway.cache.epochs import Scope
 from gateway.cache.results import Absent, CachedAnswer
 from gateway.model import Match, Outcome, UpstreamAnswer
-from tests.support.cache import START, asked
+from tests.support.cache import START, asked, keep
 from tests.support.cache_replica import IMAGE, Replica, StartReplica
 from tests.support.clock import ManualClock
 from tests.support.valkey import StoreServer
@@ -21,7 +21,7 @@ ANSWER = UpstreamAnswer((Match(PERSON, FACE, 0.98765, START + 5),), Outcome.MATC
 
 async def stored(replica: Replica, image: bytes = IMAGE) -> bytes:
     key = replica.cache.key("kyc", "employees", image)
-    assert await replica.cache.store(key, asked(), ANSWER)
+    assert await keep(replica.cache, key, asked(), ANSWER)
     replica.forget_front()
     return replica.address(image)
 
@@ -160,7 +160,7 @@ async def test_a_late_reply_never_answers_another_question(server: StoreServer, 
     images = [b"photo %d" % n for n in range(20)]
     for number, image in enumerate(images):
         answer = UpstreamAnswer((Match(number, number, 0.9, START),), Outcome.MATCHED, f"T{number}")
-        assert await replica.cache.store(replica.cache.key("kyc", "employees", image), asked(), answer)
+        assert await keep(replica.cache, replica.cache.key("kyc", "employees", image), asked(), answer)
     server.pause()
     try:
         replica.forget_front()

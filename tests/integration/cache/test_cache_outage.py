@@ -14,11 +14,12 @@ import pytest
 import redis
 import structlog
 
+from gateway.cache.client import connect
 from gateway.cache.epochs import Scope
 from gateway.cache.results import Absent, CachedAnswer
-from gateway.cache.valkey import BUDGET_SECONDS, connect
+from gateway.cache.valkey import BUDGET_SECONDS
 from gateway.errors import GatewayOverloaded
-from tests.support.cache import asked, found
+from tests.support.cache import asked, found, keep
 from tests.support.cache_replica import IMAGE, Replica, StartReplica, warm
 from tests.support.conditions import eventually
 from tests.support.connections import Connections
@@ -103,7 +104,7 @@ async def suffer(replica: Replica) -> list[Any]:
         await eventually(lambda: not replica.store.available, "the store is found out", within_seconds=0.5)
         for _ in range(50):
             assert await replica.look() is Absent.OUT
-            assert await replica.cache.store(key, asked(), found(0.9)) is None
+            assert await keep(replica.cache, key, asked(), found(0.9)) is None
         # Half a second of further searches: none of them waits.
         slow = 0
         for _ in range(50):
@@ -163,7 +164,7 @@ async def test_a_store_that_answers_nonsense_is_a_bypass(
         replica.forget_front()
         await in_time(*(costs(replica.look(image=b"photo %d" % n)) for n in range(5)))
         key = replica.cache.key("kyc", "employees", IMAGE)
-        await replica.cache.store(key, asked(), found(0.9))
+        await keep(replica.cache, key, asked(), found(0.9))
         with pytest.raises(GatewayOverloaded):
             await replica.cache.purge(Scope("kyc"))
 
@@ -201,7 +202,7 @@ async def test_a_full_store_still_serves_and_still_purges(start_replica: StartRe
         with structlog.testing.capture_logs() as logs:
             for number in range(50):
                 key = replica.cache.key("kyc", "employees", b"photo %d" % number)
-                assert await replica.cache.store(key, asked(), found(0.9)) is None
+                assert await keep(replica.cache, key, asked(), found(0.9)) is None
             replica.forget_front()
             assert isinstance(await replica.look(), CachedAnswer)
             assert replica.store.available

@@ -8,14 +8,15 @@ import time
 import pytest
 import structlog
 
+from gateway.cache.client import connect
 from gateway.cache.entries import Entry, pack
 from gateway.cache.epochs import Scope
 from gateway.cache.memory import Records
 from gateway.cache.results import Absent, CachedAnswer
-from gateway.cache.shared import FRONT_SECONDS, VIEW_SECONDS, ValkeyCacheStore
-from gateway.cache.valkey import connect
+from gateway.cache.shared import FRONT_SECONDS, ValkeyCacheStore
+from gateway.cache.shared_epochs import VIEW_SECONDS
 from gateway.clock import SystemClock
-from tests.support.cache import asked, found, looked_up, result_cache
+from tests.support.cache import asked, found, keep, looked_up, result_cache
 from tests.support.cache_replica import IMAGE, Replica, StartReplica, commands
 from tests.support.cache_searcher import Searcher
 from tests.support.clock import ManualClock
@@ -24,7 +25,7 @@ from tests.support.valkey import StoreServer, running_cluster
 
 
 async def hold(replica: Replica, *scores: float) -> float | None:
-    return await replica.cache.store(replica.cache.key("kyc", "employees", IMAGE), asked(), found(*scores))
+    return await keep(replica.cache, replica.cache.key("kyc", "employees", IMAGE), asked(), found(*scores))
 
 
 @pytest.mark.parametrize("scope", [Scope(), Scope("kyc"), Scope("kyc", "employees")])
@@ -43,7 +44,7 @@ async def test_a_purge_holds_on_every_replica_within_two_seconds(start_replica: 
         assert time.monotonic() - began < 2.0
         gone = {n for n, replica in enumerate(replicas) if not isinstance(await replica.look(), CachedAnswer)}
         await asyncio.sleep(0.01)
-    await replicas[1].cache.store(in_flight, asked(), found(0.9))
+    await keep(replicas[1].cache, in_flight, asked(), found(0.9))
     for replica in replicas:
         assert await replica.look() is Absent.MISS
 
@@ -101,7 +102,8 @@ async def test_a_lookup_that_waited_sees_what_landed_meanwhile(start_replica: St
     key = replica.cache.key("kyc", "employees", IMAGE)
     looking = asyncio.create_task(replica.look())
     await asyncio.sleep(0)
-    replica.store._hold(key, pack([Entry(time.time(), asked(), found(0.9))]), time.time() + 60)
+    now = replica.store.time()
+    replica.store._hold(key, pack([Entry(now, asked(), found(0.9))]), now + 60, time.monotonic())
     assert isinstance(await looking, CachedAnswer)
 
 
@@ -139,7 +141,7 @@ async def test_replicas_that_store_at_the_same_time_lose_nothing(start_replica: 
     for first in range(0, 8, 2):
         await asyncio.gather(
             *(
-                replica.cache.store(replica.cache.key("kyc", "employees", IMAGE), question, found(0.9))
+                keep(replica.cache, replica.cache.key("kyc", "employees", IMAGE), question, found(0.9))
                 for replica, question in zip(replicas, questions[first : first + 2], strict=False)
             )
         )
@@ -209,7 +211,7 @@ async def test_a_cluster_serves_and_purges() -> None:
             cache = result_cache(store, clock)
             keys = [cache.key("kyc", "employees", b"photo %d" % n) for n in range(30)]
             for key in keys:
-                assert await cache.store(key, asked(), found(0.9))
+                assert await keep(cache, key, asked(), found(0.9))
             for key in keys:
                 assert isinstance(await looked_up(cache, key, asked(), None), CachedAnswer)
             assert all(int(str(node.command("DBSIZE"))) > 2 for node in cluster.nodes)

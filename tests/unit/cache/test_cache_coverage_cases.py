@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.cache import coverage
-from gateway.cache.entries import Entry, Unpackable, merge, pack, unpack
+from gateway.cache.entries import Entry, Unpackable, pack, unpack
+from gateway.cache.merging import is_barrier, merge
 from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
 from tests.support.cache import NO_RESULT, START, asked, found
 
@@ -76,17 +77,17 @@ def test_a_new_answer_displaces_what_it_covers_then_the_oldest() -> None:
     """Eight answers at most, newest first."""
     record: list[Entry] = []
     for second in range(9):
-        record = merge(Entry(second, asked(0.8, 1, START + second), found(0.9)), iter(record))
-    assert [e.issued_at for e in record] == [8, 7, 6, 5, 4, 3, 2, 1]
+        record = merge(Entry(second, asked(0.8, 1, START + second), found(0.9)), record)
+    assert [e.asked_at for e in record if not is_barrier(e)] == [8, 7, 6, 5, 4, 3, 2, 1]
     wide = Entry(9, asked(0.5, 10, START), found(0.9, 0.6))
-    assert merge(wide, iter(record)) == [wide]
+    assert [e for e in merge(wide, record) if not is_barrier(e)] == [wide]
 
 
 def test_a_complete_answer_is_not_displaced_by_an_incomplete_one_that_knows_less() -> None:
     """The complete answer serves any count; three matches of many do not."""
-    complete = Entry(1, asked(0.8, 2), found(0.9))
+    complete = Entry(1, asked(0.8, 3), found(0.95, 0.9))
     partial = Entry(2, asked(0.8, 2), found(0.95, 0.9))
-    assert merge(partial, iter([complete])) == [partial, complete]
+    assert merge(partial, [complete]) == [partial, complete]
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30, 40, 60])

@@ -1,0 +1,136 @@
+"""Reads a store's replies, each bounded in size: the reader of a connection, in place of redis-py's.
+
+redis-py's own readers keep whatever a server sends, and make room for as many elements as a header of a few bytes
+announces. This one refuses by the header, before anything is kept for it. Knows RESP 2, which is all that is used here.
+"""
+
+from __future__ import annotations
+
+from asyncio import StreamReader
+from typing import Any
+
+from redis._parsers.base import AsyncBaseParser
+from redis.exceptions import ConnectionError as StoreConnectionError
+from redis.exceptions import InvalidResponse
+
+MAX_REPLY_BYTES = 2 << 20
+"""Maximum size of a reply. The largest is that of the epochs: 46 bytes for each scope that was ever purged."""
+_MAX_LINE_BYTES = 4096
+_MAX_ELEMENTS = 20_000
+_MAX_DEPTH = 6
+_MAX_DIGITS = 18
+
+
+class OversizeReply(InvalidResponse):
+    """The server sends more than any reply that is expected here."""
+
+
+class _Incomplete(Exception):
+    """The rest of the reply has not arrived yet."""
+
+
+class BoundedParser(AsyncBaseParser):
+    """A connection's reader, as redis-py calls it."""
+
+    __slots__ = ("_buffer", "_connected", "_elements")
+
+    def __init__(self, socket_read_size: int) -> None:
+        super().__init__(socket_read_size)
+        self._stream: StreamReader | None = None
+        self._buffer = bytearray()
+        self._connected = False
+        self._elements = 0
+
+    def on_connect(self, connection: Any) -> None:
+        """Begins with a new connection."""
+        self._stream = connection._reader  # noqa: SLF001 - the interface between redis-py's connections and readers
+        self._buffer.clear()
+        self._connected = True
+
+    def on_disconnect(self) -> None:
+        """Ends the reading."""
+        self._connected = False
+
+    async def can_read_destructive(self) -> bool:
+        """The same as `can_read`."""
+        return await self.can_read()
+
+    async def can_read(self) -> bool:
+        """Whether there is anything to read, the connection's end included."""
+        if not self._connected or self._stream is None:
+            raise OSError("the connection is closed")
+        unread = self._stream._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - as redis-py does: no public way
+        return bool(self._buffer or unread or self._stream.at_eof())
+
+    async def read_response(self, disable_decoding: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's signature
+        """The next reply; an error reply is returned as an exception. Raises `InvalidResponse` for anything else."""
+        if not self._connected or self._stream is None:
+            raise StoreConnectionError("the connection is closed")
+        while True:
+            if self._buffer:
+                self._elements = 0
+                try:
+                    reply, end = self._parsed(0, 0)
+                except _Incomplete:
+                    if len(self._buffer) > MAX_REPLY_BYTES:
+                        raise OversizeReply from None
+                else:
+                    del self._buffer[:end]
+                    if isinstance(reply, StoreConnectionError):
+                        raise reply
+                    return reply
+            data = await self._stream.read(self._read_size)
+            if not data:
+                raise StoreConnectionError("the store closed the connection")
+            self._buffer += data
+
+    def _parsed(self, start: int, depth: int) -> tuple[object, int]:
+        buffer = self._buffer
+        end = buffer.find(b"\r\n", start, start + _MAX_LINE_BYTES)
+        if end < 0:
+            if len(buffer) - start >= _MAX_LINE_BYTES:
+                raise OversizeReply
+            raise _Incomplete
+        kind, line, end = buffer[start : start + 1], bytes(buffer[start + 1 : end]), end + 2
+        if kind == b"$":
+            return self._text(_number(line), end)
+        if kind == b"+":
+            return line, end
+        if kind == b":":
+            return _number(line), end
+        if kind == b"-":
+            return self.parse_error(line.decode("utf-8", errors="replace")), end  # type: ignore[no-untyped-call]
+        if kind == b"*":
+            return self._array(_number(line), end, depth)
+        raise InvalidResponse("not a reply of this protocol")
+
+    def _text(self, length: int, start: int) -> tuple[bytes | None, int]:
+        if length == -1:
+            return None, start
+        if not 0 <= length <= MAX_REPLY_BYTES:
+            raise OversizeReply
+        end = start + length
+        if len(self._buffer) < end + 2:
+            raise _Incomplete
+        if self._buffer[end : end + 2] != b"\r\n":
+            raise InvalidResponse("a text without its end")
+        return bytes(self._buffer[start:end]), end + 2
+
+    def _array(self, count: int, end: int, depth: int) -> tuple[list[object] | None, int]:
+        if count == -1:
+            return None, end
+        self._elements += count
+        if count < 0 or self._elements > _MAX_ELEMENTS or depth >= _MAX_DEPTH:
+            raise OversizeReply
+        elements: list[object] = []
+        for _ in range(count):
+            element, end = self._parsed(end, depth + 1)
+            elements.append(element)
+        return elements, end
+
+
+def _number(line: bytes) -> int:
+    digits = line[1:] if line[:1] == b"-" else line
+    if not digits.isdigit() or len(digits) > _MAX_DIGITS:
+        raise InvalidResponse("not a number")
+    return int(line)
