@@ -28,11 +28,11 @@ from httpx_aiohttp import AiohttpTransport
 
 from gateway.clock import SystemClock
 from gateway.model import Image, ImageFormat, SearchParameters, UpstreamQuery
+from gateway.secret import Secret
 from gateway.trip import Trip
 from gateway.upstream.client import open_upstream
 from gateway.upstream.credentials import Credential, CredentialSource
 from gateway.upstream.form import search_form
-from gateway.upstream.secret import Secret
 from gateway.upstream.transport import open_transport
 
 ANSWER = orjson.dumps(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -38,6 +37,7 @@ from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
+from gateway.tls import client_context
 from gateway.upstream.build import UpstreamUnusable, files_of, open_client
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.port import Upstream
@@ -212,7 +212,7 @@ async def _open_quota(
         reload = partial(asyncio.to_thread, access.password.reload)
         watcher.watch([access.password.file], reload, "quota store password")
     try:
-        tls = ssl.create_default_context(cafile=access.ca_file) if access.url.startswith("valkeys:") else None
+        tls = client_context(access.ca_file) if access.url.startswith("valkeys:") else None
     except OSError:
         raise StartError(f"stores.ca_file: {access.ca_file} holds no PEM certificates") from None
     quota = build_quota(

@@ -1,6 +1,7 @@
 """How a store is reached: its address, and the login that is never in YAML.
 
-A password is read when a store is opened and when its file changes; it is in the object that is returned and nowhere else.
+A password is read when a store is opened and when its file changes. It is in the object that is returned and nowhere
+else, as a `Secret`: neither `vars` nor a copy shows it, and nothing pickles it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.problems import ConfigError
-from gateway.config.secret import Secret
 from gateway.config.stores import StoresConfig
+from gateway.secret import Secret
 
 
 class StorePassword:
-    """Gives the password in force, empty without a `file`; for every connection to ask for anew."""
+    """Gives the password in force, empty without a `file`. Call it for every connection: the file may have changed."""
 
     def __init__(self, key: str, file: Path | None) -> None:
         """Reads the file. Raises `ConfigError` as `reload` does; `key` names the setting in it."""
@@ -24,7 +25,7 @@ class StorePassword:
         self.reload()
 
     def __call__(self) -> str:
-        """The password."""
+        """The password. Send it, and keep no reference to it."""
         return self._secret.reveal()
 
     def reload(self) -> None:

@@ -5,7 +5,7 @@
 --   gives call, verdict ("ok", "rate", "concurrency", "lost"), birth, wait, level after it
 
 local call, known = ARGV[1], ARGV[3]
-local state = redis.call("HMGET", KEYS[1], "born", "last", "level", "level_at")
+local state = redis.call("HMGET", KEYS[1], "born", "last", "level", "level_at", "cut", "back_at")
 local born = state[1]
 if not born then
   born = ARGV[4]
@@ -21,24 +21,31 @@ if remembered then
   return {call, verdict, born, tonumber(wait), tonumber(level)}
 end
 
-local now = clock(ARGV[2], state[2])
+local now, back = clock(ARGV[2], state[2])
 local drain, capacity, concurrency = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local verdict, wait, level = "ok", 0, 0
+local verdict, wait, level, relief = "ok", 0, 0, 0
 if capacity > 0 then
-  level = tonumber(state[3] or 0)
-  local drained = (now - tonumber(state[4] or 0)) * drain
-  if drained >= level then level = 0 else level = level - drained end
-  local excess = level + 1000000000 - capacity
-  if excess > 0 then verdict, wait = "rate", math.ceil(excess / drain) end
+  level, relief = drained(state[3], state[4], state[5], now, drain, capacity)
+  local excess = level + CALL - capacity
+  if excess > 0 then
+    verdict, wait = "rate", math.ceil(excess / drain)
+    if relief > 0 then wait = math.min(wait, relief + math.ceil(CALL / drain)) end
+  end
 end
 if verdict == "ok" and concurrency >= 0 then
+  local lease, back_at = tonumber(ARGV[8]), back and now or tonumber(state[6] or 0)
   redis.call("ZREMRANGEBYSCORE", KEYS[2], "-inf", whole(now))
+  if back_at > 0 and now - back_at >= lease then
+    -- Calls that still run were renewed since the clock went back: what lies further ahead belongs to nobody.
+    redis.call("ZREMRANGEBYSCORE", KEYS[2], "(" .. whole(now + lease), "+inf")
+    redis.call("HSET", KEYS[1], "back_at", "0")
+  end
   if redis.call("ZCARD", KEYS[2]) >= concurrency then verdict, wait = "concurrency", 100000 end
 end
 
 if verdict == "ok" then
   if capacity > 0 then
-    level = level + 1000000000
+    level = level + CALL
     redis.call("HSET", KEYS[1], "last", whole(now), "level", whole(level), "level_at", whole(now))
   else
     redis.call("HSET", KEYS[1], "last", whole(now))

@@ -1,12 +1,12 @@
 -- Writes back what was admitted without the store: each reservation once, whatever the limits. See QuotaStore.charge.
 --   KEYS  state hash, records of the reservations...
 --   ARGV  echo, time ("" for the server's), lifetime of a record in ms, then for each record "<window> <end> ..."
---   gives echo, how many were charged
+--   gives echo, time
 
 local now = clock(ARGV[2], redis.call("HGET", KEYS[1], "last"))
 redis.call("HSET", KEYS[1], "last", whole(now))
 redis.call("PEXPIRE", KEYS[1], KEEP_MS)
-local windows, written = {}, 0
+local windows = {}
 for i = 2, #KEYS do
   local record = redis.call("GET", KEYS[i])
   if not record or string.sub(record, 1, 7) == "refused" then
@@ -27,10 +27,9 @@ for i = 2, #KEYS do
       end
     end
     redis.call("SET", KEYS[i], table.concat(charged, " "), "PX", ARGV[3])
-    written = written + 1
   end
 end
 for name, window in pairs(windows) do
   redis.call("HSET", KEYS[1], name, whole(window.count), name .. ":end", whole(window.stop))
 end
-return {ARGV[1], written}
+return {ARGV[1], now}

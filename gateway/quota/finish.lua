@@ -2,7 +2,7 @@
 --   KEYS  state hash, slots, records of reservations to settle..., records to refund...
 --   ARGV  echo, time ("" for the server's), lease, lifetime of a refund's record in ms, how many slots to free, how many to
 --         take, how many reservations to settle, then the slots to free..., to take..., to renew...
---   gives echo
+--   gives echo, time
 
 local now = clock(ARGV[2], redis.call("HGET", KEYS[1], "last"))
 local freed, taken, settled = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -11,7 +11,11 @@ local lease = whole(now + tonumber(ARGV[3]))
 for i = 8 + freed, 7 + freed + taken do redis.call("ZADD", KEYS[2], lease, ARGV[i]) end
 -- A renewal that comes late, over a connection that was given up, must not bring back a slot that was freed.
 for i = 8 + freed + taken, #ARGV do redis.call("ZADD", KEYS[2], "XX", lease, ARGV[i]) end
-if #ARGV > 7 + freed then redis.call("PEXPIRE", KEYS[2], KEEP_MS) end
+if #ARGV > 7 + freed then
+  redis.call("HSET", KEYS[1], "last", whole(now))
+  redis.call("PEXPIRE", KEYS[1], KEEP_MS)
+  redis.call("PEXPIRE", KEYS[2], KEEP_MS)
+end
 
 for i = 3, 2 + settled do
   local record = redis.call("GET", KEYS[i])
@@ -32,4 +36,4 @@ for i = 3 + settled, #KEYS do
     redis.call("SET", KEYS[i], "refunded", "PX", ARGV[4])
   end
 end
-return {ARGV[1]}
+return {ARGV[1], now}

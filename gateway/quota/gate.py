@@ -69,11 +69,13 @@ class QuotaGate:
         self._clock = clock
         self._policy = policy
         self._replicas = expected_replicas
-        self._outage = Outage(on_outage)
-        self._standings: dict[str, Standing] = {}
-        self._recovery = Recovery(store, self._outage, self._standings, clock, probe_seconds=probe_seconds)
         self._mark = secrets.token_hex(6)
         self._numbers = itertools.count(1)
+        self._outage = Outage(on_outage, self._numbers.__next__)
+        self._standings: dict[str, Standing] = {}
+        self._recovery = Recovery(
+            store, self._outage, self._standings, clock, probe_seconds=probe_seconds, budget_seconds=budget_seconds
+        )
 
     @property
     def degraded(self) -> bool:
@@ -238,7 +240,9 @@ class QuotaGate:
         rate = tenant.limits.rate
         level = standing.share.level(rate, int(monotonic * 1_000_000)) if rate is not None else 0
         counts = standing.share.left(tenant.limits, now_us)
-        estimate = Snapshot(now_us, level, standing.in_flight, counts)
+        limit, in_flight = tenant.limits.concurrency, standing.in_flight
+        slots = in_flight if limit is None else standing.share.slots_taken(limit, in_flight)
+        estimate = Snapshot(now_us, level, slots, counts)
         return QuotaStatus(describe(tenant.limits, estimate), degraded=True)
 
     async def aclose(self) -> None:

@@ -20,6 +20,10 @@ MAX_BURST = 8_000_000
 """Above this a full bucket would exceed 2^53."""
 
 
+CUT_US = 60_000_000
+"""A lower limit takes the level of a shared bucket down to its capacity this often at most: see `prelude.lua`."""
+
+
 class Flow(NamedTuple):
     """A rate in whole numbers: `drain` in calls in 1,000 seconds, `capacity` in billionths of a call."""
 

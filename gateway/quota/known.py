@@ -1,4 +1,4 @@
-"""What one replica knows of one tenant's state in the shared store, and what it still has to tell it.
+"""What one replica knows of one tenant's state in the shared store, and what it still has to write to it.
 
 Kept by `valkey.py`. Bounded: in a long outage the oldest notices are dropped, and the store's leases and lifetimes do their
 work.
@@ -42,10 +42,13 @@ class Known:
         self.refunded: list[str] = []
 
     def saw(self, counts: Mapping[Window, Count]) -> None:
-        """Keeps the highest count of each window, to say it again to a store that forgot."""
+        """Keeps the highest count of each window, to say it again to a store that forgot.
+
+        The window is the one that the store named last: after its clock was ahead that may be an earlier one.
+        """
         for window, count in counts.items():
             before = self.seen.get(window)
-            if before is None or (count.end_us, count.used) > (before.end_us, before.used):
+            if before is None or count.end_us != before.end_us or count.used > before.used:
                 self.seen[window] = count
 
     def release(self, call: str) -> None:
@@ -54,7 +57,19 @@ class Known:
         for waiting in (self.taken, self.renewed):
             if call in waiting:
                 waiting.remove(call)
-        self.freed.append(call)
+        _note(self.freed, call)
+
+    def settle(self, reservation: str) -> None:
+        """The reservation is to be settled."""
+        _note(self.settled, reservation)
+
+    def refund(self, reservation: str) -> None:
+        """The reservation is to be refunded."""
+        _note(self.refunded, reservation)
+
+    def hold_again(self) -> None:
+        """Every slot is to be taken again: the store may have dropped some while its clock was ahead."""
+        self.taken = list(self.held)
 
     @property
     def waiting(self) -> bool:
@@ -85,3 +100,9 @@ class Known:
         self.renewed = [call for call in notices.renewed if call in self.held] + self.renewed
         self.refunded = (notices.refunded + self.refunded)[-_MOST:]
         del self.settled[:-_MOST]
+
+
+def _note(notices: list[str], name: str) -> None:
+    notices.append(name)
+    if len(notices) > _MOST:
+        del notices[: len(notices) - _MOST + _BATCH]

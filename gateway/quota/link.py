@@ -12,16 +12,21 @@ import hashlib
 import ssl
 from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import hiredis
 
-from gateway.quota.lane import Address, Lane, Lost, pack
+from gateway.quota.answers import MalformedAnswer
+from gateway.quota.connection import Lost
+from gateway.quota.framing import REPLY_BYTES
+from gateway.quota.lane import Address, pack
 from gateway.quota.nodes import ClusterNodes, Nodes, SingleNode
 from gateway.quota.store import OutageCause, StoreUnavailable
+from gateway.tls import client_context
 
 Word = str | int
+_Answer = TypeVar("_Answer")
 
 _ASKING = pack("ASKING")
 _HOPS = 4
@@ -33,12 +38,13 @@ def nobody(seconds: float) -> None:
 
 
 class Script:
-    """A Lua file of this package, with what all of them begin with."""
+    """A Lua file of this package, with what all of them begin with. Its reply has at most `reply_bytes`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, reply_bytes: int = REPLY_BYTES) -> None:
         files = resources.files("gateway.quota")
         self.text = "\n".join((files / part).read_text(encoding="utf-8") for part in ("prelude.lua", f"{name}.lua"))
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324 - the name that the server gives scripts
+        self.reply_bytes = reply_bytes
 
 
 class ScriptLink:
@@ -63,59 +69,73 @@ class ScriptLink:
         keys: Sequence[str],
         words: Sequence[Word],
         budget: float,
+        read: Callable[[list[object]], _Answer],
         *,
         again: bool = True,
-    ) -> Any:
-        """The script's answer, within `budget` seconds. `words[0]` must be unique to the question.
+    ) -> _Answer:
+        """What `read` makes of the script's reply, within `budget` seconds. `words[0]` must be unique to the question.
 
-        A command that was on a connection when it broke is sent again on a new one, if time is left, and if it is as true
-        then (`again`; else raises `Lost`): so every script must be idempotent by its ids.
+        `read` raises `MalformedAnswer` for what the script does not give; then, as without a reply, this raises
+        `StoreUnavailable`. A command that was on a connection when it broke is sent again on a new one, if time is left,
+        and if it is as true then (`again`; else raises `Lost`): so every script must be idempotent by its ids.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            return await self._run(script, tenant, keys, words, began + budget, again=again)
+            return await self._run(script, tenant, keys, words, began + budget, read, again=again)
+        except StoreUnavailable as failure:
+            failure.waited_seconds = loop.time() - began
+            raise
         finally:
             self._asked(loop.time() - began)
 
     async def _run(
-        self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float, *, again: bool
-    ) -> Any:
+        self,
+        script: Script,
+        tenant: str,
+        keys: Sequence[str],
+        words: Sequence[Word],
+        due: float,
+        read: Callable[[list[object]], _Answer],
+        *,
+        again: bool,
+    ) -> _Answer:
         loop = asyncio.get_running_loop()
         echo = str(words[0]).encode()
         command = pack("EVALSHA", script.sha, len(keys), *keys, *words)
-        lane = await self._nodes.lane(tenant.encode(), due)
+        tag = tenant.encode()
+        lane = await self._nodes.lane(tag, due)
         asking: bytes | None = None
         for hop in range(1, _HOPS + 1):
             try:
-                reply = await lane.call(command, due, echo=echo, asking=asking)
+                reply = await lane.call(command, due, echo=echo, asking=asking, limit=script.reply_bytes)
             except Lost:
                 if not again or due - loop.time() < _AGAIN_SECONDS or hop == _HOPS:
                     raise
+                lane, asking = await self._nodes.lane(tag, due), None
                 continue
             if not isinstance(reply, hiredis.ReplyError):
-                return reply
+                try:
+                    return read(reply)
+                except MalformedAnswer:
+                    lane.disconnect(OutageCause.MALFORMED)
+                    raise StoreUnavailable(OutageCause.MALFORMED) from None
             kind, *rest = str(reply).split(" ")
             if kind == "NOSCRIPT":
                 command = pack("EVAL", script.text, len(keys), *keys, *words)
             elif kind in {"MOVED", "ASK"} and rest:
-                lane, asking = self._redirected(kind, rest[-1])
+                lane = await self._nodes.redirected(rest[-1], tag, lane, due, moved=kind == "MOVED")
+                asking = _ASKING if kind == "ASK" else None
             else:
                 break
         raise StoreUnavailable(OutageCause.REFUSED)
-
-    def _redirected(self, kind: str, place: str) -> tuple[Lane, bytes | None]:
-        if kind == "ASK":
-            return self._nodes.lane_at(place), _ASKING
-        self._nodes.moved()
-        return self._nodes.lane_at(place), None
 
     async def warm(self, budget: float) -> None:
         """Connects to every server that holds keys."""
         due = asyncio.get_running_loop().time() + budget
         ping = pack("PING")
         for reply in await asyncio.gather(*(lane.call(ping, due) for lane in await self._nodes.lanes(due))):
-            if isinstance(reply, Exception):
+            if reply != b"PONG":
                 raise StoreUnavailable(OutageCause.REFUSED)
 
     def disconnect(self) -> None:
@@ -146,7 +166,7 @@ def link_to(
     path = parts.path.strip("/")
     if path and not path.isdigit():
         raise ValueError("the path of a store's URL is the number of its database")
-    context = (tls or ssl.create_default_context()) if parts.scheme.endswith("s") else None
+    context = (tls or client_context(None)) if parts.scheme.endswith("s") else None
     places = [_place(text) for text in parts.netloc.split(",")]
     seeds = [Address(host, port, int(path or 0), username, password, context) for host, port in places]
     if len(seeds) == 1:

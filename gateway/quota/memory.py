@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.model import Limits, Window
 from gateway.quota.gcra import CALL, Flow, flow_of, level_after, remaining, wait_us
 from gateway.quota.store import CONCURRENCY_WAIT_US, Admitted, Charge, Count, Reserved, Snapshot
-from gateway.quota.windows import LIMIT_IDS, window_end
+from gateway.quota.windows import LIMIT_IDS, longest, true_end, window_end
 
 _TOMBSTONES = 1024
 
@@ -28,6 +28,13 @@ class _Counter:
         self.count = 0
         self.end_us = 0
 
+    def roll(self, now_us: int) -> None:
+        """Opens a new window if this one is over."""
+        if now_us >= self.end_us:
+            self.count, self.end_us = 0, window_end(self.window, now_us)
+        else:
+            self.end_us = true_end(self.window, self.end_us, now_us)
+
 
 _Charged = tuple[tuple[_Counter, int], ...]
 
@@ -36,6 +43,7 @@ class _Account:
     """What one tenant has used."""
 
     __slots__ = (
+        "begun_by",
         "charged",
         "counters",
         "flow",
@@ -57,26 +65,36 @@ class _Account:
         self.charged: _Charged = ()
         self.next_end = 0
         """When the first of the windows in use ends."""
+        self.begun_by = 0
+        """Before this moment a window in use would be longer than any: the clock was ahead when it was opened."""
         self.level = 0
         self.level_at = 0
         self.slots: set[str] = set()
         self.reservations: dict[str, _Charged] = {}
         self.refunded: dict[str, None] = {}
 
-    def adopt(self, limits: Limits) -> None:
-        """Limits change while running; the plan saves looking enum keys up on every call."""
+    def adopt(self, limits: Limits, monotonic_us: int) -> None:
+        """Limits change while running; the plan saves looking enum keys up on every call.
+
+        Of a rate's debt no more is kept than the new limit could have made.
+        """
+        if self.flow is not None:
+            self.level = level_after(self.level, monotonic_us - self.level_at, self.flow)
+            self.level_at = monotonic_us
         self.limits = limits
         self.flow = flow_of(limits.rate) if limits.rate is not None else None
+        if self.flow is not None:
+            self.level = min(self.level, self.flow.capacity)
         self.plan = [(self.counters[window], limit) for window, limit in limits.upstream_calls.items()]
         self.next_end = 0
 
     def roll(self, now_us: int) -> None:
-        """Opens new windows where the old ones are over. A window once opened stays until its end, whatever the clock."""
+        """Opens new windows where the old ones are over; see `true_end` for a clock that went back."""
         for counter, _ in self.plan:
-            if now_us >= counter.end_us:
-                counter.count, counter.end_us = 0, window_end(counter.window, now_us)
+            counter.roll(now_us)
         self.charged = tuple((counter, counter.end_us) for counter, _ in self.plan)
         self.next_end = min((counter.end_us for counter, _ in self.plan), default=0)
+        self.begun_by = max((counter.end_us - longest(counter.window) for counter, _ in self.plan), default=0)
 
     def forget(self, reservation: str) -> None:
         """Remembers that an id must not be charged any more."""
@@ -100,7 +118,7 @@ class MemoryQuotaStore:
         if account is None:
             account = self._accounts[tenant] = _Account()
         if account.limits is not limits:
-            account.adopt(limits)
+            account.adopt(limits, int(self._monotonic() * 1_000_000))
         return account
 
     async def start(self) -> None:
@@ -142,7 +160,7 @@ class MemoryQuotaStore:
             account = self._account(tenant, limits)
         now = int(self._now() * 1_000_000)
         plan = account.plan
-        if now >= account.next_end:
+        if not account.begun_by <= now < account.next_end:
             account.roll(now)
         if reservation in account.reservations or reservation in account.refunded:
             return Reserved("", 0, _least(plan))
@@ -204,13 +222,15 @@ class MemoryQuotaStore:
             charged = []
             for window, end_us in one.ends.items():
                 counter = account.counters[window]
-                if now >= counter.end_us:
-                    counter.count, counter.end_us = 0, window_end(window, now)
-                    account.next_end = 0
+                counter.roll(now)
+                account.next_end = 0
                 if end_us >= counter.end_us:
                     counter.count += 1
                     charged.append((counter, counter.end_us))
             account.reservations[one.reservation] = tuple(charged)
+
+    async def probe(self, budget_seconds: float) -> None:
+        """Always there."""
 
     async def recover(self, budget_seconds: float) -> None:
         """Nothing can have been lost."""

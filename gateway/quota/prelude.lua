@@ -2,11 +2,14 @@
 -- Times are whole microseconds, below 2^53, so that Lua's doubles hold them exactly.
 
 local KEEP_MS = 40 * 86400 * 1000 -- longer than any window, so that no limit is forgotten while it counts
-local WINDOWS = {"minute", "hour", "day", "month"}
 local LENGTH = {minute = 60000000, hour = 3600000000, day = 86400000000}
+local LONGEST = {minute = LENGTH.minute, hour = LENGTH.hour, day = LENGTH.day, month = 31 * LENGTH.day}
 local floor = math.floor
 
--- Never behind the last time that this tenant's state was used: after a fail-over the new server's clock may be.
+local function whole(number) return string.format("%.0f", number) end
+
+-- The time, and whether it went back since the state's last use, after a fail-over or a correction. Then that is noted
+-- in the state: leases may lie too far ahead.
 local function clock(given, last)
   local now
   if given ~= "" then
@@ -15,12 +18,10 @@ local function clock(given, last)
     local t = redis.call("TIME")
     now = tonumber(t[1]) * 1000000 + tonumber(t[2])
   end
-  last = tonumber(last or 0)
-  if now < last then now = last end
-  return now
+  local back = last and tonumber(last) > now
+  if back then redis.call("HSET", KEYS[1], "last", whole(now), "back_at", whole(now)) end
+  return now, back
 end
-
-local function whole(number) return string.format("%.0f", number) end
 
 local function month_end(now)
   local z = floor(now / LENGTH.day) + 719468
@@ -44,9 +45,34 @@ local function window_end(name, now)
   return month_end(now)
 end
 
--- A window's count and end; a new window where the stored one is over.
+-- A window's count and end; a new window where the stored one is over. One that begins later than a step of the clock
+-- explains was opened while the clock was ahead: it is taken for the window of now. See `true_end` in windows.py.
 local function counted(count, stop, name, now)
   stop = tonumber(stop or 0)
   if now >= stop then return 0, window_end(name, now) end
+  if stop - now > LONGEST[name] and window_end(name, now + LONGEST[name] / 24) < stop then
+    stop = window_end(name, now)
+    redis.call("HSET", KEYS[1], name .. ":end", whole(stop))
+  end
   return tonumber(count or 0), stop
+end
+
+-- The level of the rate's bucket. What the clock or the limit changed is written down, so that the same wait is named
+-- until it is over. While two versions of the limit are in use the lower one takes the level down once a minute at most.
+local CALL, CUT = 1000000000, 60000000
+local function drained(level, level_at, cut, now, drain, capacity)
+  level, level_at, cut = tonumber(level or 0), tonumber(level_at or 0), tonumber(cut or 0)
+  if level_at > now then -- The clock went back: nothing is known to have drained before now.
+    level_at = now
+    redis.call("HSET", KEYS[1], "level_at", whole(now))
+  end
+  local out = (now - level_at) * drain
+  if out >= level then return 0, 0 end
+  level = level - out
+  if level <= capacity then return level, 0 end
+  if cut > now or now - cut >= CUT then
+    redis.call("HSET", KEYS[1], "level", whole(capacity), "level_at", whole(now), "cut", whole(now))
+    return capacity, 0
+  end
+  return level, cut + CUT - now
 end

@@ -15,7 +15,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.quota.outage import Outage
 from gateway.quota.standing import Standing
-from gateway.quota.store import Charge, QuotaStore, StoreUnavailable
+from gateway.quota.store import Charge, OutageCause, QuotaStore, StoreUnavailable
 
 _STEP_BUDGET_SECONDS = 0.25
 """For one question, of which no call waits for any: more than a call's, since a connection has to be made as well."""
@@ -23,6 +23,9 @@ _STEP_BUDGET_SECONDS = 0.25
 _CHARGES_AT_ONCE = 200
 _WRITE_BACK_ROUNDS = 20
 _CLOSE_SECONDS = 1.0
+_PROOFS = 8
+"""A store that was too slow answers this often in a row, each time as fast as a call needs it, before it is trusted again."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -37,17 +40,19 @@ class Recovery:
         clock: Clock,
         *,
         probe_seconds: float,
+        budget_seconds: float,
     ) -> None:
         self._store = store
         self._outage = outage
         self._standings = standings
         self._clock = clock
         self._probe_seconds = probe_seconds
+        self._budget_seconds = budget_seconds
         self._task: asyncio.Task[None] | None = None
 
     def failed(self, failure: StoreUnavailable) -> None:
         """Notes that the store gave no verdict."""
-        self._outage.failed(failure.cause, self._clock.monotonic())
+        self._outage.failed(failure.cause, self._clock.monotonic(), failure.waited_seconds)
         if self._outage.open:
             self.soon()
 
@@ -61,9 +66,14 @@ class Recovery:
         self._task = None
 
     async def _run(self) -> None:
+        rested = 0.0
         while self._outage.open or self._owed():
+            if self._outage.open and rested < self._outage.rest_seconds:
+                rested = self._outage.rest_seconds
+                await asyncio.sleep(rested)
             try:
                 await self._attempt()
+                rested = 0.0
                 continue
             except StoreUnavailable:
                 pass
@@ -74,6 +84,9 @@ class Recovery:
     async def _attempt(self) -> None:
         if self._outage.open:
             await self._store.recover(_STEP_BUDGET_SECONDS)
+            if self._outage.cause is OutageCause.TIMEOUT:
+                for _ in range(_PROOFS):
+                    await self._store.probe(self._budget_seconds)
         written = 0
         # Calls go on meanwhile: under load something new is always owed, and is written right after.
         for _ in range(_WRITE_BACK_ROUNDS):

@@ -27,13 +27,19 @@ class OutageCause(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     REFUSED = "refused"
+    MALFORMED = "malformed"
+    """It answered with what no store of this kind sends."""
 
 
 class StoreUnavailable(Exception):
-    """The store gave no verdict. `cause` is all there is to know; what was asked may have been charged."""
+    """The store gave no verdict. The question may have been charged all the same.
 
-    def __init__(self, cause: OutageCause) -> None:
+    `waited_seconds` is how long it was waited for, as far as that is known.
+    """
+
+    def __init__(self, cause: OutageCause, waited_seconds: float = 0.0) -> None:
         self.cause = cause
+        self.waited_seconds = waited_seconds
         super().__init__(cause.value)
 
 
@@ -141,8 +147,12 @@ class QuotaStore(Protocol):
         """
         ...
 
+    async def probe(self, budget_seconds: float) -> None:
+        """Answers if the store does, in time. Raises `StoreUnavailable`."""
+        ...
+
     async def recover(self, budget_seconds: float) -> None:
-        """After an outage: connects anew, and tells a store that lost its memory the slots and counts known here.
+        """After an outage: connects again, and tells a store that lost its memory the slots and counts known here.
 
         `budget_seconds` is for each tenant's step.
         """

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import NamedTuple, Protocol
 
 from gateway.clock import Clock
@@ -28,6 +28,9 @@ _LEAST_SECONDS = 0.005
 
 KEPT_DAYS = 400
 """How long a day's figures are kept."""
+
+_MOST_DAYS = KEPT_DAYS + 2
+"""A period of 400 days touches 401, and the day that begins is one more."""
 
 
 @dataclass(slots=True)
@@ -85,27 +88,21 @@ class MemoryUsageStore:
     """A ledger in this process."""
 
     def __init__(self) -> None:
-        self._days: dict[tuple[str, int], Figures] = {}
+        self._tenants: dict[str, dict[int, Figures]] = {}
 
     async def add(self, batch: Batch, budget_seconds: float) -> None:
         """See `UsageStore.add`; here no batch is ever sent twice."""
+        days = self._tenants.setdefault(batch.tenant, {})
         for day, figures in batch.days.items():
-            if (batch.tenant, day) not in self._days:
-                self._forget(batch.tenant, day - KEPT_DAYS * _DAY_SECONDS)
-            self._days.setdefault((batch.tenant, day), Figures()).add(figures)
-
-    def _forget(self, tenant: str, before: int) -> None:
-        for key in [key for key in self._days if key[0] == tenant and key[1] < before]:
-            del self._days[key]
+            days.setdefault(day, Figures()).add(figures)
+        # By number, not by date: a clock that is years ahead for a moment must not make it forget everything.
+        while len(days) > _MOST_DAYS:
+            del days[min(days)]
 
     async def read(self, tenant: str, days: Sequence[int], budget_seconds: float) -> list[Figures]:
         """See `UsageStore.read`."""
-        found = []
-        for day in days:
-            figures = Figures()
-            figures.add(self._days.get((tenant, day), figures))
-            found.append(figures)
-        return found
+        known = self._tenants.get(tenant, {})
+        return [replace(known[day]) if day in known else Figures() for day in days]
 
 
 class UsageLedger:

@@ -12,24 +12,34 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
-from gateway.model import Limits, Window
+from gateway.model import Limits
+from gateway.quota.answers import (
+    LostState,
+    read_admission,
+    read_birth,
+    read_look,
+    read_reservation,
+    read_time,
+)
+from gateway.quota.connection import Lost
 from gateway.quota.gcra import flow_of, remaining
 from gateway.quota.known import Known, Notices
-from gateway.quota.lane import Lost
 from gateway.quota.link import Script, ScriptLink, Word
 from gateway.quota.store import (
     SLOT_LEASE_US,
     Admitted,
     Charge,
-    Count,
     OutageCause,
     Reserved,
     Snapshot,
     StoreUnavailable,
 )
+from gateway.quota.store_clock import StoreClock
 from gateway.quota.windows import LIMIT_IDS
 
 _FLUSH_SECONDS = 0.005
@@ -45,7 +55,7 @@ _FINISH, _CHARGE, _RESTATE = Script("finish"), Script("charge"), Script("restate
 
 
 class ValkeyQuotaStore:
-    """A `QuotaStore` on Valkey. `time_us` takes the place of the server's clock in tests.
+    """A `QuotaStore` on Valkey. `time_us` takes the place of the server's clock in tests, `monotonic` of this process's.
 
     `renew_seconds`: how often the leases of calls in flight are renewed.
     """
@@ -57,11 +67,14 @@ class ValkeyQuotaStore:
         link: ScriptLink,
         *,
         time_us: Callable[[], int] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
         renew_seconds: float = SLOT_LEASE_US / 3 / 1_000_000,
     ) -> None:
         self._link = link
         self._renew_seconds = renew_seconds
         self._time_us = time_us
+        self._monotonic = monotonic
+        self._clock = StoreClock()
         self._tenants: dict[str, Known] = {}
         self._mark = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -98,6 +111,7 @@ class ValkeyQuotaStore:
         freed = known.take_freed()
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
+        read = partial(read_admission, flow=flow, concurrency=limits.concurrency)
         try:
             for _ in range(_ASKS):
                 words = [
@@ -111,8 +125,8 @@ class ValkeyQuotaStore:
                     SLOT_LEASE_US,
                     *freed,
                 ]
-                reply = await self._ask(_ADMIT, tenant, keys, words, due)
-                if reply[1] != b"lost":
+                answer = await self._link.run(_ADMIT, tenant, keys, words, due - loop.time(), read)
+                if not isinstance(answer, LostState):
                     break
                 await self._restate(tenant, known, due)
             else:
@@ -120,56 +134,55 @@ class ValkeyQuotaStore:
         except BaseException:
             known.put_back(Notices(freed, [], [], [], []))
             raise
-        _, verdict, born, wait, level = reply
-        known.born = born.decode()
-        left = None if flow is None else remaining(level, flow)
+        known.born = answer.born
+        left = None if flow is None else remaining(answer.level, flow)
         spent = loop.time() - due + budget_seconds
-        if verdict == b"ok":
-            if concurrency >= 0:
-                known.held[call] = None
-            return Admitted("", 0, left, spent)
-        return Admitted(verdict.decode(), wait, left, spent)
+        if not answer.refused and concurrency >= 0:
+            known.held[call] = None
+        return Admitted(answer.refused, answer.wait_us, left, spent)
 
     async def reserve(self, tenant: str, limits: Limits, reservation: str, budget_seconds: float) -> Reserved:
         """See `QuotaStore.reserve`."""
         known = self._known(tenant)
-        windows = limits.upstream_calls
-        pairs = [word for window, limit in windows.items() for word in (window.value, limit)]
+        windows = list(limits.upstream_calls.items())
+        pairs = [word for window, limit in windows for word in (window.value, limit)]
         keys = [self._link.key(tenant, "state"), self._record(tenant, reservation)]
-        due = asyncio.get_running_loop().time() + budget_seconds
+        loop = asyncio.get_running_loop()
+        due = loop.time() + budget_seconds
+        read = partial(read_reservation, windows=windows)
         for _ in range(_ASKS):
             words = [reservation, self._now(), known.born, self._fresh(), _RECORD_MS, *pairs]
-            reply = await self._ask(_RESERVE, tenant, keys, words, due)
-            if reply[1] != b"lost":
+            answer = await self._link.run(_RESERVE, tenant, keys, words, due - loop.time(), read)
+            if not isinstance(answer, LostState):
                 break
             await self._restate(tenant, known, due)
         else:
             raise StoreUnavailable(OutageCause.REFUSED)
-        _, verdict, born, wait, now, *numbers = reply
-        known.born = born.decode()
-        counts = tuple(map(Count, numbers[::2], numbers[1::2]))
-        known.saw(dict(zip(windows, counts, strict=True)))
-        left = min(
-            (max(0, limit - one.used) for limit, one in zip(windows.values(), counts, strict=True)), default=None
-        )
-        refused = "" if verdict == b"ok" else LIMIT_IDS[Window(verdict.decode())]
-        return Reserved(refused, wait, left, now, counts)
+        known.born = answer.born
+        counts = answer.counts
+        known.saw(dict(zip(limits.upstream_calls, counts, strict=True)))
+        left = min((max(0, limit - one.used) for (_, limit), one in zip(windows, counts, strict=True)), default=None)
+        refused = "" if answer.refused is None else LIMIT_IDS[answer.refused]
+        return Reserved(refused, answer.wait_us, left, answer.now_us, counts)
 
     async def look(self, tenant: str, limits: Limits, budget_seconds: float) -> Snapshot:
         """See `QuotaStore.look`. What waits to be told is told first, so that the answer is right to the moment."""
         known = self._known(tenant)
-        due = asyncio.get_running_loop().time() + budget_seconds
+        loop = asyncio.get_running_loop()
+        due = loop.time() + budget_seconds
         while known.waiting:
-            await self._tell(tenant, known, due - asyncio.get_running_loop().time())
-        drain = flow_of(limits.rate).drain if limits.rate is not None else 0
+            await self._tell(tenant, known, due - loop.time())
+        drain, capacity = flow_of(limits.rate) if limits.rate is not None else (0, 0)
         keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
-        names = [window.value for window in limits.upstream_calls]
-        _, now, level, slots, *numbers = await self._ask(
-            _LOOK, tenant, keys, [self._fresh(), self._now(), drain, *names], due
-        )
-        counts = dict(zip(limits.upstream_calls, map(Count, numbers[::2], numbers[1::2]), strict=True))
-        known.saw(counts)
-        return Snapshot(now, level, slots, counts)
+        windows = list(limits.upstream_calls)
+        words = [self._fresh(), self._now(), drain, capacity, *(window.value for window in windows)]
+        read = partial(read_look, windows=windows)
+        answer = await self._link.run(_LOOK, tenant, keys, words, due - loop.time(), read)
+        counts = dict(zip(windows, answer.counts, strict=True))
+        # Counts of a state that began again since say nothing about the one that this replica would say again.
+        if answer.born and known.born in ("", answer.born):
+            known.saw(counts)
+        return Snapshot(answer.now_us, answer.level, answer.slots, counts)
 
     def hold(self, tenant: str, call: str) -> None:
         """See `QuotaStore.hold`."""
@@ -187,13 +200,13 @@ class ValkeyQuotaStore:
     def settle(self, tenant: str, reservation: str) -> None:
         """See `QuotaStore.settle`."""
         known = self._known(tenant)
-        known.settled.append(reservation)
+        known.settle(reservation)
         self._flush_soon(tenant, known)
 
     def refund(self, tenant: str, reservation: str) -> None:
         """See `QuotaStore.refund`."""
         known = self._known(tenant)
-        known.refunded.append(reservation)
+        known.refund(reservation)
         self._flush_soon(tenant, known)
 
     async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
@@ -201,7 +214,11 @@ class ValkeyQuotaStore:
         keys = [self._link.key(tenant, "state"), *(self._record(tenant, one.reservation) for one in charges)]
         ends = [" ".join(f"{window.value} {end}" for window, end in one.ends.items()) for one in charges]
         words = [self._fresh(), self._now(), _RECORD_MS, *ends]
-        await self._link.run(_CHARGE, tenant, keys, words, budget_seconds)
+        await self._link.run(_CHARGE, tenant, keys, words, budget_seconds, read_time)
+
+    async def probe(self, budget_seconds: float) -> None:
+        """See `QuotaStore.probe`."""
+        await self._link.warm(budget_seconds)
 
     async def recover(self, budget_seconds: float) -> None:
         """See `QuotaStore.recover`. A write for every tenant: a store that only reads is not back."""
@@ -224,13 +241,6 @@ class ValkeyQuotaStore:
                 await self._flush()
         self._link.disconnect()
 
-    async def _ask(
-        self, script: Script, tenant: str, keys: Sequence[str], words: Sequence[Word], due: float, *, again: bool = True
-    ) -> list[Any]:
-        budget = due - asyncio.get_running_loop().time()
-        reply: list[Any] = await self._link.run(script, tenant, keys, words, budget, again=again)
-        return reply
-
     def _record(self, tenant: str, reservation: str) -> str:
         return self._link.key(tenant, f"reservation:{reservation}")
 
@@ -248,8 +258,8 @@ class ValkeyQuotaStore:
             *counts,
             *known.held,
         ]
-        reply = await self._ask(_RESTATE, tenant, keys, words, due, again=False)
-        known.born = reply[1].decode()
+        left = due - asyncio.get_running_loop().time()
+        known.born = await self._link.run(_RESTATE, tenant, keys, words, left, read_birth, again=False)
 
     def _flush_soon(self, tenant: str, known: Known, seconds: float = _FLUSH_SECONDS) -> None:
         self._unflushed[tenant] = known
@@ -294,11 +304,21 @@ class ValkeyQuotaStore:
         counts = (len(notices.freed), len(notices.taken), len(notices.settled))
         slots = (*notices.freed, *notices.taken, *notices.renewed)
         words = [self._fresh(), self._now(), SLOT_LEASE_US, _RECORD_MS, *counts, *slots]
+        left = due - asyncio.get_running_loop().time()
         try:
-            await self._ask(_FINISH, tenant, keys, words, due, again=False)
+            now_us = await self._link.run(_FINISH, tenant, keys, words, left, read_time, again=False)
         except BaseException:
             known.put_back(notices)
             raise
+        if self._clock.read(now_us, int(self._monotonic() * 1_000_000)) > 0:
+            self._hold_again()
+
+    def _hold_again(self) -> None:
+        """The store's clock jumped ahead: by it the leases of calls in flight are over, and their slots given away."""
+        for tenant, known in self._tenants.items():
+            if known.held:
+                known.hold_again()
+                self._flush_soon(tenant, known)
 
     def renew(self) -> None:
         """Extends the leases of calls that are still in flight; told with the next flush."""

@@ -18,6 +18,8 @@ LIMIT_IDS = {window: f"upstream_calls_per_{window.value}" for window in Window}
 """The published id of each window's limit."""
 
 _FIXED = {Window.MINUTE: MINUTE, Window.HOUR: HOUR, Window.DAY: DAY}
+_LONGEST = {**_FIXED, Window.MONTH: 31 * DAY}
+_STEP_PART = 24
 
 
 def window_end(window: Window, now_us: int) -> int:
@@ -27,6 +29,29 @@ def window_end(window: Window, now_us: int) -> int:
         return now_us - now_us % length + length
     year, month = _civil_month(now_us // DAY)
     return _first_day(year + month // 12, month % 12 + 1) * DAY
+
+
+def longest_wait(window: Window) -> int:
+    """Microseconds: no window ends later than this after now, as `true_end` has it."""
+    return _LONGEST[window] + _LONGEST[window] // _STEP_PART
+
+
+def longest(window: Window) -> int:
+    """Microseconds that a window of this kind may last."""
+    return _LONGEST[window]
+
+
+def true_end(window: Window, end_us: int, now_us: int) -> int:
+    """`end_us`, unless that window was opened while the clock was far ahead: then the end of the window of `now_us`.
+
+    A window that has not begun yet is kept, so that none is opened twice, if the clock stepped back by at most a 24th of
+    its length. By more it would refuse for up to twice its length.
+    """
+    if end_us - now_us > _LONGEST[window]:
+        step = _LONGEST[window] // _STEP_PART
+        if window_end(window, now_us + step) < end_us:
+            return window_end(window, now_us)
+    return end_us
 
 
 def window_start(window: Window, end_us: int) -> int:

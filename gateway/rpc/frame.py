@@ -90,8 +90,9 @@ class Frame:
             self._calls.ended(record, call.traceparent)
 
     def refusing(self, path: str, refusal: Callable[[], Exception], *, known: bool) -> Handler:
-        """The handler of an RPC that is refused unread, whoever calls. `known` RPCs are refused only after the first guard,
-        which authenticates: a stranger learns nothing from them.
+        """The handler of an RPC that is refused unread, whoever calls.
+
+        A `known` RPC is refused only after the first guard, which authenticates: a stranger learns nothing from it.
         """
         return partial(self._refuse, path, refusal, self._guards[:1] if known else ())
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.upstream.secret import Secret
+from gateway.secret import Secret
 
 # Far above any API key; a wrong path (a log, a device) is not read to its end.
 MAX_SECRET_BYTES = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from gateway.model import Limits, RateLimit, Window
-from gateway.quota.link import Script, ScriptLink, Word, link_to
+from gateway.quota.link import ScriptLink, link_to
 from gateway.quota.memory import MemoryQuotaStore
 from gateway.quota.store import SLOT_LEASE_US, QuotaStore
 from gateway.quota.valkey import ValkeyQuotaStore
@@ -44,22 +44,13 @@ class CrashingLink:
         self.key = link.key
         self.disconnect = link.disconnect
 
-    async def run(
-        self,
-        script: Script,
-        tenant: str,
-        keys: Sequence[str],
-        words: Sequence[Word],
-        budget: float,
-        *,
-        again: bool = True,
-    ) -> Any:
+    async def run(self, *question: Any, **options: Any) -> Any:
         if self.crash == "before":
             raise Crash
-        reply = await self._link.run(script, tenant, keys, words, budget, again=again)
+        answer = await self._link.run(*question, **options)
         if self.crash == "after":
             raise Crash
-        return reply
+        return answer
 
 
 class Model:
@@ -141,7 +132,7 @@ class QuotaMachine(RuleBasedStateMachine):
             return self.memory
         link = CrashingLink(link_to(self.url, prefix=self.prefix))
         self.links.append(link)
-        return ValkeyQuotaStore(link, time_us=self.clock.now_us)  # type: ignore[arg-type]
+        return ValkeyQuotaStore(link, time_us=self.clock.now_us, monotonic=self.clock.monotonic)  # type: ignore[arg-type]
 
     def fresh(self) -> str:
         return f"n{next(self.numbers)}"

@@ -15,8 +15,8 @@ import pytest
 import structlog
 from facegate.search.v1 import face_search_service_pb2 as pb
 
+from gateway.secret import Secret
 from gateway.telemetry.logging import tell
-from gateway.upstream.secret import Secret
 from tests.support import canaries
 from tests.support.canaries import API_SECRET, BUG_TEXT, OTHER_PHOTO, PHOTO, TOKEN, UPSTREAM_NAME, VENDOR_TEXT
 from tests.support.canary_calls import OK, search

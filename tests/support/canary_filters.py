@@ -21,12 +21,12 @@ from gateway.model import UpstreamQuery
 from gateway.ops import status
 from gateway.rpc import errors as rpc_errors
 from gateway.search import FaceSearch
+from gateway.secret import Secret
 from gateway.telemetry import allowed
 from gateway.telemetry.lines import Queue
 from gateway.telemetry.logging import LogOutput, _LibraryMessages
 from gateway.telemetry.spans import Spans
 from gateway.upstream import credentials, wire
-from gateway.upstream.secret import Secret
 
 Patch = pytest.MonkeyPatch
 

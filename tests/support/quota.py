@@ -40,6 +40,10 @@ class HandClock:
         self._now += seconds
         self._monotonic += seconds
 
+    def jump(self, seconds: float) -> None:
+        """The wall clock alone goes ahead or back."""
+        self._now += seconds
+
     def set_wall(self, moment: datetime) -> None:
         """The wall clock is set; the monotonic one goes by as much if it is forward."""
         seconds = moment.timestamp() - self._now
@@ -88,7 +92,7 @@ async def valkey_harness(kind: str, url: str) -> AsyncIterator[Harness]:
     opened: list[ValkeyQuotaStore] = []
 
     def replica() -> QuotaStore:
-        store = ValkeyQuotaStore(link_to(url, prefix=prefix), time_us=clock.now_us)
+        store = ValkeyQuotaStore(link_to(url, prefix=prefix), time_us=clock.now_us, monotonic=clock.monotonic)
         opened.append(store)
         return store
 

@@ -11,6 +11,7 @@ from gateway.cache.flights import Flights
 from gateway.cache.memory import MemoryCacheStore
 from gateway.cache.sharing import SharedSearches
 from gateway.clock import Clock, SystemClock
+from gateway.errors import GatewayError, Reason
 from gateway.model import (
     CacheControl,
     Image,
@@ -25,7 +26,7 @@ from gateway.model import (
 )
 from gateway.place import NO_PLACE, Place
 from gateway.quota.build import Quota, build_quota
-from gateway.quota.search_count import SearchCount
+from gateway.quota.search_count import count_search
 from gateway.quota.usage import Figures
 from gateway.search import FaceSearch, Landed
 from gateway.telemetry.record import CallRecord
@@ -112,10 +113,16 @@ class Desk:
         asked = Search(face_set, image, parameters, control or CacheControl())
         record = record or CallRecord("/Search", "id", self.clock.monotonic())
         deadline = self.clock.monotonic() + deadline_seconds
-        with SearchCount(self.quota.usage, tenant.id) as count:
+        reason = ""
+        try:
             with await self.quota.gate.admit(tenant) as admission:
                 answer = await self.search(admission, asked, deadline, record, place)
-            count.answered(answer.cache_status)
+            record.cache_status = answer.cache_status
+        except BaseException as error:
+            reason = error.reason if isinstance(error, GatewayError) else Reason.CANCELLED
+            raise
+        finally:
+            count_search(self.quota.usage, tenant.id, reason=reason, cache_status=record.cache_status)
         return answer
 
 

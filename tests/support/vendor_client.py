@@ -6,12 +6,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from gateway.model import Image, ImageFormat, SearchParameters, UpstreamQuery
+from gateway.secret import Secret
 from gateway.trip import Trip
 from gateway.upstream.attempt import Attempt
 from gateway.upstream.client import UpstreamClient, open_upstream
 from gateway.upstream.connection import Connection
 from gateway.upstream.credentials import Credential, CredentialSource
-from gateway.upstream.secret import Secret
 from gateway.upstream.timed import Timed
 from gateway.upstream.transport import OwnTransport
 from tests.support.clock import ManualClock

@@ -45,6 +45,9 @@ def collect_period(
         return None
     day = _DAY_SECONDS * _NANOS
     start_day = end_at // day - _DEFAULT_DAYS if start_at is None else start_at // day
+    if start_day < _MIN_SECONDS // _DAY_SECONDS:
+        violations.add("end_time", f"is too early: without start_time the period begins {_DEFAULT_DAYS} days before it")
+        return None
     return start_day, -(-end_at // day)
 
 

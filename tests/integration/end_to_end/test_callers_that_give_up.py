@@ -16,8 +16,8 @@ from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStu
 
 from gateway.clock import SystemClock
 from gateway.sandbox.server import SANDBOX_API_ID, SANDBOX_API_SECRET
+from gateway.secret import Secret
 from gateway.upstream.credentials import Credential, CredentialSource
-from gateway.upstream.secret import Secret
 from tests.support.conditions import eventually
 from tests.support.gateway import config_of, refusal_of, running
 from tests.support.images import jpeg

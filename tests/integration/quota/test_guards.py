@@ -87,7 +87,9 @@ async def test_replicas_with_clocks_an_hour_apart_share_one_limit(server: StoreS
 async def test_lua_ends_windows_where_python_does(server: StoreServer, window: Window) -> None:
     """Two implementations of one calendar: a replica's share and the store must mean the same window."""
     clock = HandClock()
-    store = ValkeyQuotaStore(link_to(server.url, prefix=fresh_prefix()), time_us=clock.now_us)
+    store = ValkeyQuotaStore(
+        link_to(server.url, prefix=fresh_prefix()), time_us=clock.now_us, monotonic=clock.monotonic
+    )
     for _ in range(60):
         clock.advance(86_400 * 17 + 12_345.678901)
         limits = Limits(upstream_calls={window: 5})
@@ -99,7 +101,9 @@ async def test_lua_ends_windows_where_python_does(server: StoreServer, window: W
 async def test_an_open_slot_is_renewed_while_its_call_runs(server: StoreServer) -> None:
     """A call may run longer than a lease: its replica renews it; one that nobody renews ends."""
     clock = HandClock()
-    store = ValkeyQuotaStore(link_to(server.url, prefix=fresh_prefix()), time_us=clock.now_us)
+    store = ValkeyQuotaStore(
+        link_to(server.url, prefix=fresh_prefix()), time_us=clock.now_us, monotonic=clock.monotonic
+    )
     limits = tenant(concurrency=1).limits
     assert (await store.admit("t", limits, "long", PATIENCE)).limit_id == ""
     for number in range(4):
@@ -130,7 +134,7 @@ async def test_a_started_store_renews_by_itself(server: StoreServer) -> None:
     """As often as it is told, from its start on."""
     clock, prefix = HandClock(), fresh_prefix()
     link = link_to(server.url, prefix=prefix)
-    store = ValkeyQuotaStore(link, time_us=clock.now_us, renew_seconds=0.01)
+    store = ValkeyQuotaStore(link, time_us=clock.now_us, monotonic=clock.monotonic, renew_seconds=0.01)
     await store.start()
     await store.admit("t", tenant(concurrency=1).limits, "long", PATIENCE)
     clock.advance(8)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from gateway.cache.epochs import Scope
+from gateway.rpc import errors as rpc_errors
 from gateway.telemetry import allowed
 from gateway.telemetry.instruments import Closed
 from tests.support.canaries import leaks

@@ -7,9 +7,9 @@ import base64
 import pytest
 
 from gateway.model import ImageFormat
+from gateway.secret import Secret
 from gateway.upstream.credentials import Credential, CredentialSource
 from gateway.upstream.form import CHUNK_BYTES
-from gateway.upstream.secret import Secret
 from tests.support.vendor import OK, Vendor, always
 from tests.support.vendor_client import API_ID, API_SECRET, client, query, trip
 

@@ -16,8 +16,8 @@ import orjson
 import pytest
 import structlog
 
+from gateway.secret import Secret
 from gateway.upstream.credentials import Credential
-from gateway.upstream.secret import Secret
 
 CANARY = "canary-secret-0815"
 
