@@ -80,7 +80,7 @@ class ReplyReader:
         self._header = line if len(line) <= _LONGEST_HEADER else b""
         lists = len(text) - len(text.translate(None, _LISTS))
         plain = lists == text.count(b"*")
-        if plain and lists <= _FEW_LISTS and not _LONG_LIST.search(text):
+        if not self._pending and plain and lists <= _FEW_LISTS and not _LONG_LIST.search(text):
             return
         self._declared += sum(map(int, (_LIST if plain else _ANY_LIST).findall(text)))
         if self._declared > (limit + len(data)) // _ELEMENT_BYTES:

@@ -9,7 +9,6 @@ told what this replica knows before it is asked again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import secrets
 import time
@@ -26,10 +25,10 @@ from gateway.quota.answers import (
     read_reservation,
     read_time,
 )
-from gateway.quota.connection import Lost
 from gateway.quota.gcra import flow_of, remaining
 from gateway.quota.known import Known, Notices
 from gateway.quota.link import Script, ScriptLink, Word
+from gateway.quota.outbox import ASKS, BACKGROUND_BUDGET_SECONDS, RECORD_MS, Outbox, record_key
 from gateway.quota.store import (
     SLOT_LEASE_US,
     Admitted,
@@ -39,19 +38,10 @@ from gateway.quota.store import (
     Snapshot,
     StoreUnavailable,
 )
-from gateway.quota.store_clock import StoreClock
 from gateway.quota.windows import LIMIT_IDS
 
-_FLUSH_SECONDS = 0.005
-_AGAIN_SECONDS = 0.25
-_BACKGROUND_BUDGET_SECONDS = 0.25
-_RECORD_MS = 86_400_000
-"""An open reservation's record, and a refund's: longer than any outage after which it may be told again."""
-
-_ASKS = 3
-
 _ADMIT, _RESERVE, _LOOK = Script("admit"), Script("reserve"), Script("look")
-_FINISH, _CHARGE, _RESTATE = Script("finish"), Script("charge"), Script("restate")
+_CHARGE, _RESTATE = Script("charge"), Script("restate")
 
 
 class ValkeyQuotaStore:
@@ -71,17 +61,18 @@ class ValkeyQuotaStore:
         renew_seconds: float = SLOT_LEASE_US / 3 / 1_000_000,
     ) -> None:
         self._link = link
-        self._renew_seconds = renew_seconds
         self._time_us = time_us
-        self._monotonic = monotonic
-        self._clock = StoreClock()
         self._tenants: dict[str, Known] = {}
         self._mark = secrets.token_hex(6)
         self._numbers = itertools.count(1)
-        self._unflushed: dict[str, Known] = {}
-        self._flush_timer: asyncio.TimerHandle | None = None
-        self._flushing: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._outbox = Outbox(
+            link,
+            self._tenants,
+            now=self._now,
+            fresh=self._fresh,
+            monotonic=monotonic,
+            renew_seconds=renew_seconds,
+        )
 
     def _known(self, tenant: str) -> Known:
         known = self._tenants.get(tenant)
@@ -97,9 +88,8 @@ class ValkeyQuotaStore:
 
     async def start(self) -> None:
         """See `QuotaStore.start`. Held slots are renewed from now on, whether the store is there yet or not."""
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew_always())
-        await self._link.warm(_BACKGROUND_BUDGET_SECONDS)
+        self._outbox.start()
+        await self._link.warm(BACKGROUND_BUDGET_SECONDS)
 
     async def admit(self, tenant: str, limits: Limits, call: str, budget_seconds: float) -> Admitted:
         """See `QuotaStore.admit`."""
@@ -113,7 +103,7 @@ class ValkeyQuotaStore:
         due = loop.time() + budget_seconds
         read = partial(read_admission, flow=flow, concurrency=limits.concurrency)
         try:
-            for _ in range(_ASKS):
+            for _ in range(ASKS):
                 words = [
                     call,
                     self._now(),
@@ -146,12 +136,12 @@ class ValkeyQuotaStore:
         known = self._known(tenant)
         windows = list(limits.upstream_calls.items())
         pairs = [word for window, limit in windows for word in (window.value, limit)]
-        keys = [self._link.key(tenant, "state"), self._record(tenant, reservation)]
+        keys = [self._link.key(tenant, "state"), record_key(self._link, tenant, reservation)]
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
         read = partial(read_reservation, windows=windows)
-        for _ in range(_ASKS):
-            words = [reservation, self._now(), known.born, self._fresh(), _RECORD_MS, *pairs]
+        for _ in range(ASKS):
+            words = [reservation, self._now(), known.born, self._fresh(), RECORD_MS, *pairs]
             answer = await self._link.run(_RESERVE, tenant, keys, words, due - loop.time(), read)
             if not isinstance(answer, LostState):
                 break
@@ -171,7 +161,7 @@ class ValkeyQuotaStore:
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
         while known.waiting:
-            await self._tell(tenant, known, due - loop.time())
+            await self._outbox.write(tenant, known, due - loop.time())
         drain, capacity = flow_of(limits.rate) if limits.rate is not None else (0, 0)
         keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
         windows = list(limits.upstream_calls)
@@ -189,31 +179,31 @@ class ValkeyQuotaStore:
         known = self._known(tenant)
         known.held[call] = None
         known.taken.append(call)
-        self._flush_soon(tenant, known)
+        self._outbox.soon(tenant, known)
 
     def release(self, tenant: str, call: str) -> None:
         """See `QuotaStore.release`."""
         known = self._known(tenant)
         known.release(call)
-        self._flush_soon(tenant, known)
+        self._outbox.soon(tenant, known)
 
     def settle(self, tenant: str, reservation: str) -> None:
         """See `QuotaStore.settle`."""
         known = self._known(tenant)
         known.settle(reservation)
-        self._flush_soon(tenant, known)
+        self._outbox.soon(tenant, known)
 
     def refund(self, tenant: str, reservation: str) -> None:
         """See `QuotaStore.refund`."""
         known = self._known(tenant)
         known.refund(reservation)
-        self._flush_soon(tenant, known)
+        self._outbox.soon(tenant, known)
 
     async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
         """See `QuotaStore.charge`."""
-        keys = [self._link.key(tenant, "state"), *(self._record(tenant, one.reservation) for one in charges)]
+        keys = [self._link.key(tenant, "state"), *(record_key(self._link, tenant, one.reservation) for one in charges)]
         ends = [" ".join(f"{window.value} {end}" for window, end in one.ends.items()) for one in charges]
-        words = [self._fresh(), self._now(), _RECORD_MS, *ends]
+        words = [self._fresh(), self._now(), RECORD_MS, *ends]
         await self._link.run(_CHARGE, tenant, keys, words, budget_seconds, read_time)
 
     async def probe(self, budget_seconds: float) -> None:
@@ -230,19 +220,12 @@ class ValkeyQuotaStore:
 
     async def aclose(self) -> None:
         """See `QuotaStore.aclose`."""
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-        tasks = [task for task in (self._renewing, self._flushing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(TimeoutError, StoreUnavailable):
-            async with asyncio.timeout(1.0):
-                await self._flush()
+        await self._outbox.aclose()
         self._link.disconnect()
 
-    def _record(self, tenant: str, reservation: str) -> str:
-        return self._link.key(tenant, f"reservation:{reservation}")
+    def renew(self) -> None:
+        """Extends the leases of calls that are still in flight."""
+        self._outbox.renew()
 
     async def _restate(self, tenant: str, known: Known, due: float) -> None:
         """Says the slots held and the highest counts seen to a state that may have lost them."""
@@ -260,74 +243,3 @@ class ValkeyQuotaStore:
         ]
         left = due - asyncio.get_running_loop().time()
         known.born = await self._link.run(_RESTATE, tenant, keys, words, left, read_birth, again=False)
-
-    def _flush_soon(self, tenant: str, known: Known, seconds: float = _FLUSH_SECONDS) -> None:
-        self._unflushed[tenant] = known
-        if self._flush_timer is None and self._flushing is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(seconds, self._start_flush)
-
-    def _start_flush(self) -> None:
-        self._flush_timer = None
-        self._flushing = asyncio.create_task(self._flush())
-        self._flushing.add_done_callback(self._flushed)
-
-    def _flushed(self, task: asyncio.Task[None]) -> None:
-        self._flushing = None
-        failed = not task.cancelled() and isinstance(task.exception(), StoreUnavailable)
-        if self._unflushed and not task.cancelled():
-            self._flush_soon(*next(iter(self._unflushed.items())), _AGAIN_SECONDS if failed else _FLUSH_SECONDS)
-
-    async def _flush(self) -> None:
-        """Tells the store all that waits. Raises `StoreUnavailable` with the rest untold."""
-        while self._unflushed:
-            tenant, known = next(iter(self._unflushed.items()))
-            while known.waiting:
-                await self._tell(tenant, known, _BACKGROUND_BUDGET_SECONDS)
-            self._unflushed.pop(tenant, None)
-
-    async def _tell(self, tenant: str, known: Known, budget_seconds: float) -> None:
-        due = asyncio.get_running_loop().time() + budget_seconds
-        for ask in range(1, _ASKS + 1):
-            try:
-                await self._tell_once(tenant, known, due)
-            except Lost:
-                if ask == _ASKS:
-                    raise
-            else:
-                return
-
-    async def _tell_once(self, tenant: str, known: Known, due: float) -> None:
-        """Never sent again as it was: a call that it renews may have been released since, by a question that overtook it."""
-        notices = known.take()
-        keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
-        keys += [self._record(tenant, one) for one in (*notices.settled, *notices.refunded)]
-        counts = (len(notices.freed), len(notices.taken), len(notices.settled))
-        slots = (*notices.freed, *notices.taken, *notices.renewed)
-        words = [self._fresh(), self._now(), SLOT_LEASE_US, _RECORD_MS, *counts, *slots]
-        left = due - asyncio.get_running_loop().time()
-        try:
-            now_us = await self._link.run(_FINISH, tenant, keys, words, left, read_time, again=False)
-        except BaseException:
-            known.put_back(notices)
-            raise
-        if self._clock.read(now_us, int(self._monotonic() * 1_000_000)) > 0:
-            self._hold_again()
-
-    def _hold_again(self) -> None:
-        """The store's clock jumped ahead: by it the leases of calls in flight are over, and their slots given away."""
-        for tenant, known in self._tenants.items():
-            if known.held:
-                known.hold_again()
-                self._flush_soon(tenant, known)
-
-    def renew(self) -> None:
-        """Extends the leases of calls that are still in flight; told with the next flush."""
-        for tenant, known in self._tenants.items():
-            known.renewed = list(known.held)
-            if known.renewed:
-                self._flush_soon(tenant, known)
-
-    async def _renew_always(self) -> None:
-        while True:
-            await asyncio.sleep(self._renew_seconds)
-            self.renew()

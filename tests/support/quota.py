@@ -117,3 +117,15 @@ def tenant(
         upstream_calls={Window(window): limit for window, limit in windows.items()},
     )
     return Tenant(name, limits=limits)
+
+
+async def admit(quota: Harness, who: str, limits: Limits, call: str | None = None) -> str:
+    """The limit that refused a call, "" if none did."""
+    verdict = await quota.store.admit(who, limits, call or quota.id(), PATIENCE)
+    return verdict.limit_id
+
+
+async def used(quota: Harness, who: str, limits: Limits) -> dict[Window, int]:
+    """What the store counts in each window."""
+    snapshot = await quota.store.look(who, limits, PATIENCE)
+    return {window: count.used for window, count in snapshot.counts.items()}
