@@ -17,10 +17,11 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Config, ConfigError
 from gateway.config.server import ServerConfig
 from gateway.config.store_access import quota_access
+from gateway.files import RESERVE
 from gateway.ops.listener import Readiness, serve_ops
 from gateway.ops.status import StatusReport
 from gateway.quota.build import Quota, build_quota
-from gateway.reload import ConfigReload
+from gateway.reload import RELOAD_SECONDS, ConfigReload
 from gateway.rpc.admin import AdminService
 from gateway.rpc.build import Chain, build_chain
 from gateway.rpc.dispatch import Dispatcher
@@ -99,12 +100,13 @@ async def open_gateway(
     files = audit.FilesAudit()
     watcher = watcher or FileWatcher(clock=clock, listener=lambda state: files.loaded(state.name, state.problem))
     async with AsyncExitStack() as stack:
+        stack.enter_context(RESERVE.held())
         telemetry = await _open_telemetry(config, clock, stack)
         auth = await stack.enter_async_context(open_auth(config, clock=clock, watcher=watcher))
         if config_file is not None:
             reload = ConfigReload(config_file, config, auth.authenticator, telemetry.metrics.know_tenants)
             # Loaded again at the first poll: it may have changed since the caller read it.
-            watcher.watch([config_file], reload, "configuration", loaded=False)
+            watcher.watch([config_file], reload, "configuration", loaded=False, seconds=RELOAD_SECONDS)
         client: UpstreamClient | None = None
         if upstream is None:
             upstream = client = await _open_upstream(config, clock, watcher, telemetry, stack)

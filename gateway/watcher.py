@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-import os
-import stat
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from gateway.clock import Clock
+from gateway.files import FileTooLarge, NotAFile, read_file
+from gateway.pace import off_loop
 
 INTERVAL_SECONDS = 2.0
 SETTLE_SECONDS = 0.05
@@ -66,12 +67,15 @@ class _Contents:
 
 
 class _Watch:
-    __slots__ = ("digest", "loaded_at", "look", "name", "paths", "problem", "rejected", "reload")
+    __slots__ = ("digest", "loaded_at", "look", "name", "paths", "problem", "rejected", "reload", "seconds")
 
-    def __init__(self, name: str, paths: tuple[Path, ...], reload: Reload, digest: bytes, loaded_at: float) -> None:
+    def __init__(
+        self, name: str, paths: tuple[Path, ...], reload: Reload, seconds: float, digest: bytes, loaded_at: float
+    ) -> None:
         self.name = name
         self.paths = paths
         self.reload = reload
+        self.seconds = seconds
         self.digest = digest
         self.loaded_at = loaded_at
         self.problem: str | None = None
@@ -103,13 +107,15 @@ class FileWatcher:
         self._settle_seconds = settle_seconds
         self._watches: list[_Watch] = []
 
-    def watch(self, paths: Sequence[Path], reload: Reload, name: str, *, loaded: bool = True) -> None:
+    def watch(
+        self, paths: Sequence[Path], reload: Reload, name: str, *, loaded: bool = True, seconds: float | None = None
+    ) -> None:
         """Watches a group of files that belong together, such as a certificate and its key.
 
         Reads them once, now: register a group first and load it afterwards, then no change in between is missed.
         With `loaded=False` the next `poll` loads it. `reload` reads the files by itself (with `read_together` if there
         are several), puts all of them in force or raises; `FileRejected` names the bad one. It is called again at every
-        poll until it succeeds.
+        poll until it succeeds. It may take `seconds` (None: `RELOAD_SECONDS`); then it is cancelled.
         """
         group = tuple(Path(path) for path in paths)
         digest = b""
@@ -118,7 +124,8 @@ class FileWatcher:
                 digest = _look(group).digest
             except FileRejected:
                 digest = b""
-        self._watches.append(_Watch(name, group, reload, digest, self._clock.now()))
+        limit = RELOAD_SECONDS if seconds is None else seconds
+        self._watches.append(_Watch(name, group, reload, limit, digest, self._clock.now()))
 
     def states(self) -> tuple[WatchState, ...]:
         """Every group."""
@@ -140,28 +147,30 @@ class FileWatcher:
         At the same time, and without those that hang, as on a network volume that is gone: they must not hold up the
         one that revokes a token.
         """
-        looks: dict[asyncio.Task[None], _Watch] = {}
+        begun: list[asyncio.Task[None]] = []
         for watch in self._watches:
             if watch.look is None or watch.look.done():
                 watch.look = asyncio.create_task(self._poll(watch))
-            looks[watch.look] = watch
-        if not looks:
-            return
+                begun.append(watch.look)
         try:
-            _, late = await asyncio.wait(looks, timeout=RELOAD_SECONDS)
+            # What an earlier poll began is not waited for again: the others are looked at as often as ever.
+            if begun:
+                await asyncio.wait(begun, timeout=RELOAD_SECONDS)
         except asyncio.CancelledError:
-            for look in looks:
-                look.cancel()
+            for watch in self._watches:
+                if watch.look is not None:
+                    watch.look.cancel()
             raise
-        for look in late:
-            self._reject_slow(looks[look])
+        for watch in self._watches:
+            if watch.look is not None and not watch.look.done() and watch.seconds <= RELOAD_SECONDS:
+                self._reject_slow(watch)
 
     async def _poll(self, watch: _Watch) -> None:
         try:
-            contents = await asyncio.to_thread(_look, watch.paths)
+            contents = await off_loop(partial(_look, watch.paths))
             if contents.digest != watch.digest:
                 await asyncio.sleep(self._settle_seconds)
-                if await asyncio.to_thread(_look, watch.paths) != contents:
+                if await off_loop(partial(_look, watch.paths)) != contents:
                     return  # still being written: the next poll sees more
                 if contents.empty is not None:
                     # What was cut off in writing must not pass for a file that is empty on purpose.
@@ -177,7 +186,7 @@ class FileWatcher:
             self._reject(watch, f"{_names(watch.paths)} cannot be used ({type(error).__name__})", watch.paths)
 
     async def _load(self, watch: _Watch, digest: bytes) -> None:
-        async with asyncio.timeout(RELOAD_SECONDS):
+        async with asyncio.timeout(watch.seconds):
             result = watch.reload()
             if inspect.isawaitable(result):
                 await result
@@ -216,26 +225,19 @@ def read_together(paths: Sequence[Path]) -> dict[Path, bytes]:
 
 def _read(path: Path) -> bytes:
     try:
-        # A FIFO in place of a file would block the reader for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FileRejected(path, "is not a regular file")
-            with os.fdopen(descriptor, "rb", closefd=False) as opened:
-                content = opened.read(MAX_FILE_BYTES + 1)
-        finally:
-            os.close(descriptor)
+        return read_file(path, MAX_FILE_BYTES)
     except FileNotFoundError:
         raise FileRejected(path, "is missing") from None
+    except NotAFile:
+        raise FileRejected(path, "is not a regular file") from None
+    except FileTooLarge:
+        raise FileRejected(path, f"is too large: at most {MAX_FILE_BYTES} bytes (16 MiB) are read") from None
     except OSError as error:
         raise FileRejected(path, f"cannot be read ({type(error).__name__})") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise FileRejected(path, "is too large")
-    return content
 
 
 def _look(paths: Sequence[Path]) -> _Contents:
-    whole = hashlib.sha256()
+    whole = hashlib.blake2b(digest_size=32)
     empty = None
     for path, content in read_together(paths).items():
         whole.update(len(content).to_bytes(8, "big"))

@@ -6,7 +6,7 @@ file a section), or a `ConfigError` with every problem (`explain`, `rules`, `fil
 
 from gateway.config.loading import load_config, parse_config
 from gateway.config.problems import ConfigError
-from gateway.config.schema import Config
+from gateway.config.schema import Config, source_of, version_of
 from gateway.config.tenants import TenantConfig
 
 __all__ = [
@@ -15,4 +15,6 @@ __all__ = [
     "TenantConfig",
     "load_config",
     "parse_config",
+    "source_of",
+    "version_of",
 ]

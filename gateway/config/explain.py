@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from gateway.config.document import shown
+from gateway.config.problems import shown
 
 _SECRET = re.compile(r"secret|token|password|key|credential|api_id|auth|face_sets", re.IGNORECASE)
 _SPEAKING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from gateway.config.document import read_document
+from gateway.config.document import SMALLER, read_document
 from gateway.config.environment import overlay
 from gateway.config.explain import dotted, explain
 from gateway.config.files import file_problems
@@ -21,6 +22,13 @@ from gateway.config.kinds import holds_text
 from gateway.config.problems import ConfigError
 from gateway.config.rules import RULES
 from gateway.config.schema import Config
+from gateway.config.tenants import TenantConfig
+from gateway.files import FileTooLarge, NotAFile, read_file
+from gateway.pace import Pause, without_pause
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+MAX_PROBLEMS = 200
+MAX_BROKEN_TENANTS = 100
 
 Location = tuple[str | int, ...]
 
@@ -28,13 +36,22 @@ Location = tuple[str | int, ...]
 _ENTRY = re.compile(r"(.*\.[0-9]+)\..*")
 
 
-def load_config(file: Path | None, environ: Mapping[str, str] | None = None, *, check: bool = True) -> Config:
+def load_config(
+    file: Path | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    check: bool = True,
+    pause: Pause = without_pause,
+) -> Config:
     """Loads `file` (None: defaults alone), lays `environ` (None: this process's) over it and checks all of it.
 
-    With `check`, the files and variables that it names are looked at too. Raises ConfigError.
+    With `check`, the files and variables that it names are looked at too. `pause` is called between small steps, for a
+    thread that must not hold up the event loop. Raises `ConfigError`.
     """
     environ = os.environ if environ is None else environ
-    config, problems, broken = _parse("" if file is None else _read(file), environ)
+    content = b"" if file is None else _read(file)
+    config, problems, broken = _parse(_text(file, content), environ, pause)
+    config.loaded_from(content)
     if check:
         # What is broken was taken out of `config`; that it, or a part of a list's entry, is missing now is no problem of
         # its own.
@@ -48,8 +65,8 @@ def load_config(file: Path | None, environ: Mapping[str, str] | None = None, *, 
 
 
 def parse_config(text: str, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration in the YAML `text` under the settings of `environ` (None: none). Raises ConfigError."""
-    config, problems, _ = _parse(text, environ or {})
+    """The configuration in the YAML `text` under the settings of `environ` (None: none). Raises `ConfigError`."""
+    config, problems, _ = _parse(text, environ or {}, without_pause)
     return _good(config, problems)
 
 
@@ -59,13 +76,15 @@ def _good(config: Config, problems: list[str]) -> Config:
     return config
 
 
-def _parse(text: str, environ: Mapping[str, str]) -> tuple[Config, list[str], list[str]]:
+def _parse(text: str, environ: Mapping[str, str], pause: Pause) -> tuple[Config, list[str], list[str]]:
     """The configuration without what is broken in it, a line for each problem, and the keys of what is broken."""
-    document = read_document(text)
+    document = read_document(text, pause)
     if document is not None and not isinstance(document, dict):
         raise ConfigError(("the document must be a mapping of settings, such as `server: {listen: 127.0.0.1:50051}`",))
     merged, sources, problems = overlay(document or {}, environ, lambda path: holds_text(path, Config))
-    settings = _without_blanks(merged)
+    settings = _without_blanks(merged, pause)
+    _release(merged, pause)
+    problems += _validate_tenants(settings, pause)
     found, broken = [], list[Location]()
     config, errors = _validate(settings)
     while errors:
@@ -86,38 +105,92 @@ def _parse(text: str, environ: Mapping[str, str]) -> tuple[Config, list[str], li
     for rule in RULES:
         if not any(_overlaps(read, key) for read in rule.reads for key in broken_keys):
             problems += [
-                f"{key}: {text_}{_source(tuple(key.split('.')), sources)}" for key, text_ in rule.check(config)
+                f"{key}: {text_}{_source(tuple(key.split('.')), sources)}"
+                for key, text_ in islice(rule.check(config), MAX_PROBLEMS)
             ]
+            pause()
     return config, problems, broken_keys
+
+
+def _validate_tenants(settings: dict[str, Any], pause: Pause) -> list[str]:
+    """Replaces each good tenant of `settings` by its `TenantConfig`. The bad ones stay, for `_validate` to explain."""
+    tenants = settings.get("tenants")
+    if not isinstance(tenants, list):
+        return []
+    broken = 0
+    for index, tenant in enumerate(tenants):
+        try:
+            tenants[index] = TenantConfig.model_validate(tenant)
+        except ValidationError:
+            broken += 1
+            if broken == MAX_BROKEN_TENANTS:
+                del tenants[index + 1 :]
+                return [f"tenants: {broken} entries have problems; those after tenants.{index} were not looked at"]
+        pause()
+    return []
 
 
 def _validate(settings: dict[str, Any]) -> tuple[Config, list[Any]]:
     try:
         return Config.model_validate(settings), []
     except ValidationError as error:
+        if error.error_count() > MAX_PROBLEMS:
+            _refuse_all(error)
         return Config(), error.errors(include_url=False)
 
 
-def _read(file: Path) -> str:
+def _refuse_all(error: ValidationError) -> NoReturn:
+    """Explaining a problem takes a millisecond; a file with thousands has one cause, which the first ones show."""
+    count = error.error_count()
+    first = [explain(found, Config) for found in error.errors(include_url=False)[:MAX_PROBLEMS]]
+    raise ConfigError((*(f"{key}: {text}" for key, text in first), f"and {count - MAX_PROBLEMS} more problems"))
+
+
+def _read(file: Path) -> bytes:
     try:
-        return file.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError((f"{file}: is not UTF-8 text",)) from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "not a path"
+        return _content(file)
+    except FileTooLarge:
+        raise ConfigError((f"{file}: is larger than {MAX_FILE_BYTES} bytes (16 MiB): {SMALLER}",)) from None
+    except OSError as error:
+        why = error.strerror or "not a file"
         raise ConfigError((f"{file}: cannot be read ({why}): name the configuration by --config",)) from None
 
 
-def _without_blanks(value: Any) -> Any:
+def _text(file: Path | None, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError((f"{file}: is not UTF-8 text",)) from None
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return read_file(file, MAX_FILE_BYTES)
+    except NotAFile:
+        # `facegate config check` also takes a pipe.
+        with file.open("rb") as piped:
+            return piped.read(MAX_FILE_BYTES + 1)
+
+
+def _without_blanks(value: Any, pause: Pause) -> Any:
     """Settings without blank (null) ones, which mean the default, and without entries of blanks alone at lists' ends."""
     if isinstance(value, dict):
-        return {key: _without_blanks(item) for key, item in value.items() if item is not None}
+        pause()
+        return {key: _without_blanks(item, pause) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        items = [_without_blanks(item) for item in value]
+        items = [_without_blanks(item, pause) for item in value]
         while items and items[-1] == {} and value[len(items) - 1]:
             items.pop()
         return items
     return value
+
+
+def _release(document: dict[str, Any], pause: Pause) -> None:
+    """Frees a document step by step: at once it would hold up the event loop for 30 ms."""
+    tenants = document.pop("tenants", None)
+    while isinstance(tenants, list) and tenants:
+        tenants.pop()
+        pause()
 
 
 def _take_out(settings: Any, location: Location) -> None:

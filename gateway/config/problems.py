@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MAX_SHOWN_KEY = 32
+
 
 class ConfigError(Exception):
     """A configuration that the gateway refuses.
@@ -17,3 +19,14 @@ class ConfigError(Exception):
 def _one_line(text: str) -> str:
     """`text` with what could break or colour a line escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shown(text: str) -> str:
+    """`text` on one line, escaped and cut to 60 characters."""
+    line = ascii(text) if not text.isprintable() else f'"{text}"'
+    return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def shown_key(text: str) -> str:
+    """A key as `shown`, unless it is longer than any setting's name: then it may be a secret in the wrong place."""
+    return shown(text) if len(text) <= MAX_SHOWN_KEY else f"of {len(text)} characters"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from gateway.config.auth import AuthConfig
 from gateway.config.section import Section
@@ -17,6 +17,7 @@ from gateway.config.stores import CacheConfig, QuotaConfig, StoresConfig
 from gateway.config.telemetry import TelemetryConfig
 from gateway.config.tenants import TenantConfig
 from gateway.config.upstream import UpstreamConfig
+from gateway.pace import Pause, without_pause
 
 
 class Config(Section):
@@ -38,7 +39,32 @@ class Config(Section):
     tenants: tuple[TenantConfig, ...] = Field(default=(), strict=False, max_length=10_000, description="The tenants.")
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig, description="Logs, traces and metrics.")
 
+    _source: bytes = PrivateAttr(default=b"")
+
+    @property
+    def source(self) -> bytes:
+        """Digest of the file that the configuration was loaded from; empty if there is none."""
+        return self._source
+
+    def loaded_from(self, content: bytes) -> None:
+        """Notes the file's content as the source."""
+        self._source = source_of(content)
+
     @cached_property
     def version(self) -> str:
         """A short digest of the effective configuration: equal on replicas that run the same one."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return version_of(self, without_pause)
+
+
+def version_of(config: Config, pause: Pause) -> str:
+    """`config.version`, computed in small steps with a pause between them."""
+    digest = hashlib.sha256(config.model_dump_json(exclude={"tenants"}).encode())
+    for tenant in config.tenants:
+        digest.update(tenant.model_dump_json().encode())
+        pause()
+    return digest.hexdigest()[:12]
+
+
+def source_of(content: bytes) -> bytes:
+    """What `Config.source` is for a file with this content."""
+    return hashlib.blake2b(content, digest_size=32).digest()

@@ -25,7 +25,7 @@ from gateway.config import ConfigError, parse_config
         ("just text", "the document must be a mapping of settings"),
         ("\x00", "it holds characters that YAML does not allow"),
         ("? [a]\n: 1", "line 1, column 3: a key must be text"),
-        ("a: " + "x" * 3_000_000, "the document is larger than"),
+        ("a: " + "x" * 17_000_000, "the document is larger than"),
     ],
 )
 def test_a_bad_document_is_a_problem(text: str, problem: str) -> None:
