@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple
 
 
@@ -67,10 +68,14 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. `method` says how it proved itself: `token`, `jwt`, `mtls` or `anonymous`."""
+    """An authenticated caller. `method` says how it proved itself: `token`, `jwt`, `mtls` or `anonymous`.
+
+    `expires_at`, in seconds since 1970, is when the proof ends: a JWT's `exp` with its leeway, or a certificate's end.
+    """
 
     tenant: Tenant
     method: str
+    expires_at: float = inf
 
 
 class ImageFormat(Word):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 SLICE_SECONDS = 0.001
-REST = 2.0
+REST = 3.0
 LONGEST_REST_SECONDS = 0.02
 
 Pause = Callable[[], None]
@@ -31,7 +31,7 @@ class PaceStopped(Exception):
 
 
 class Pace:
-    """Rests after every millisecond of work for twice as long; so the work takes a third of one core at most.
+    """Rests after every millisecond of work for three times as long; so the work takes a quarter of one core at most.
 
     Only the thread that works calls it. Any thread may call `stop`.
     """

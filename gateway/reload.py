@@ -8,9 +8,7 @@ What is left for the event loop is one assignment, so no call ever sees half of 
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +18,7 @@ import structlog
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.build import registry_of
 from gateway.auth.tenants import Tenants
-from gateway.config import Config, ConfigError, load_config, source_of, version_of
+from gateway.config import Config, ConfigError, config_of, source_of, version_of
 from gateway.pace import Pace, off_loop
 from gateway.watcher import FileRejected, read_together
 
@@ -31,12 +29,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What a file puts in force. `waiting` are the sections whose change needs a restart."""
+    """What a file puts in force; `tenants` None if they are those that are in force."""
 
+    config: Config
     version: str
-    source: bytes
-    tenants: Tenants
-    waiting: list[str]
+    tenants: Tenants | None
 
 
 class ConfigReload:
@@ -47,10 +44,10 @@ class ConfigReload:
     ) -> None:
         """`config` is what the gateway started with; `on_tenants` gets the ids that are now in force."""
         self._file = file
+        self._started = config
+        self._in_force = config
         self._version = config.version
-        self._source = config.source
-        # The tenants live on in the registry, in a form that takes a fifth of the memory.
-        self._started = config.model_copy(update={"tenants": ()})
+        self._refused: tuple[bytes, FileRejected] | None = None
         self._authenticator = authenticator
         self._on_tenants = on_tenants
 
@@ -58,64 +55,67 @@ class ConfigReload:
         """Raises `FileRejected` with the first problem of a file that is not a usable configuration."""
         pace = Pace()
         try:
-            with _without_collector():
-                change = await off_loop(partial(self._load, pace))
-                if change is not None:
-                    self._put_in_force(change)
-        except ConfigError as error:
-            more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
-            raise FileRejected(self._file, f"is not usable: {error.problems[0]}{more}") from None
+            change = await off_loop(partial(self._load, pace))
+            if change is not None:
+                before = [self._put_in_force(change)]
+                if before[0] is not self._started:
+                    await off_loop(partial(_free, before, pace))
         finally:
             pace.stop()
 
     def _load(self, pace: Pace) -> _Change | None:
         """Runs in a thread. None if the file says what is in force."""
-        if source_of(read_together([self._file])[self._file]) == self._source:
+        content = read_together([self._file])[self._file]
+        source = source_of(content)
+        if source == self._in_force.source:
             # Touched, or looked at for the first time after the start.
             return None
-        # The files that it names have watches of their own: a bad certificate must not keep a revoked token alive.
-        config = load_config(self._file, check=False, pause=pace)
-        version, source = version_of(config, pace), config.source
+        if self._refused is not None and self._refused[0] == source:
+            # The watcher tries again every 2 s; the same text has the same problem.
+            raise self._refused[1]
+        try:
+            # The files that it names have watches of their own: a bad certificate must not keep a revoked token alive.
+            config = config_of(content, before=self._in_force, pause=pace)
+        except ConfigError as error:
+            more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+            rejected = FileRejected(self._file, f"is not usable: {error.problems[0]}{more}")
+            self._refused = source, rejected
+            raise rejected from None
+        version = version_of(config, pace)
         if version == self._version:
-            # Only its form changed, such as a comment.
-            self._source = source
-            return None
+            return _Change(config, version, None)  # only its form changed, such as a comment
+        anonymous = config.auth.anonymous_tenant
+        if self._started.auth.anonymous_tenant is None:
+            # Whether strangers may call depends on the listener, and that is the one of the start.
+            anonymous = None
+        return _Change(config, version, registry_of(config.tenants, anonymous, pause=pace))
+
+    def _put_in_force(self, change: _Change) -> Config:
+        """Swaps the tenants; the configuration that they were of."""
+        if change.tenants is not None:
+            self._replace(change.config, change.version, change.tenants)
+        before, self._in_force, self._version = self._in_force, change.config, change.version
+        return before
+
+    def _replace(self, config: Config, version: str, tenants: Tenants) -> None:
         waiting = sorted(
             section
             for section in Config.model_fields
             if section != "tenants" and getattr(config, section) != getattr(self._started, section)
         )
-        anonymous = config.auth.anonymous_tenant
-        if self._started.auth.anonymous_tenant is None:
-            # Whether strangers may call depends on the listener, and that is the one of the start.
-            anonymous = None
-        left = list(config.tenants)
-        del config
-        tenants = registry_of(left, anonymous, before=self._authenticator.tenants, pause=pace)
-        while left:
-            # Freed step by step: at once it would hold up the event loop for 50 ms.
-            left.pop()
-            pace()
-        return _Change(version, source, tenants, waiting)
-
-    def _put_in_force(self, change: _Change) -> None:
-        if change.waiting:
-            log.warning("config.restart_needed", sections=change.waiting)
-        self._authenticator.replace_tenants(change.tenants)
-        self._version, self._source = change.version, change.source
-        self._on_tenants([tenant.id for tenant in change.tenants])
-        log.info("config.tenants_replaced", tenants=len(change.tenants), config_version=change.version)
+        if waiting:
+            log.warning("config.restart_needed", sections=waiting)
+        self._authenticator.replace_tenants(tenants)
+        self._on_tenants([tenant.id for tenant in tenants])
+        log.info("config.tenants_replaced", tenants=len(tenants), config_version=version)
 
 
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Keeps Python's cycle collector from looking at the hundred thousands of new objects, which takes 60 ms a time.
-
-    A configuration has no cycles. Afterwards the new registry is set aside with what the start has made.
-    """
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
+def _free(config: list[Config], pace: Pace) -> None:
+    """Frees a configuration step by step: thousands of tenants at once would hold up the event loop for 30 ms."""
+    known, tenants = config[0].known, list(config.pop().tenants)
+    while known:
+        known.popitem()
+        pace()
+    while tenants:
+        tenants.pop()
+        pace()

@@ -47,21 +47,13 @@ def tenants_of(config: Config) -> Tenants:
 def registry_of(
     tenants: Sequence[TenantConfig],
     anonymous_tenant: str | None,
-    *,
-    before: Tenants | None = None,
     pause: Pause = without_pause,
 ) -> Tenants:
-    """The registry of `tenants`. Raises `TenantsInvalid`.
-
-    Tenants that are the same in `before` are taken from it, so that replacing it frees little at once. `pause` is called
-    after each tenant.
-    """
+    """The registry of `tenants`; `pause` is called after each. Raises `TenantsInvalid`."""
 
     def entries() -> Iterator[TenantEntry]:
         for tenant in tenants:
-            fresh = tenant.to_tenant()
-            old = before.get(fresh.id) if before is not None else None
-            yield TenantEntry(old if old is not None and old == fresh else fresh, _identities(tenant))
+            yield TenantEntry(tenant.to_tenant(), _identities(tenant))
             pause()
 
     return Tenants(entries(), anonymous_tenant=anonymous_tenant)

@@ -16,10 +16,13 @@ from typing import Any
 import orjson
 from jwt import PyJWK, PyJWS, PyJWTError
 
+from gateway.auth.budget import WorkBudget
+from gateway.auth.forged import ForgedTokens
 from gateway.auth.jwks import ALGORITHMS
 from gateway.auth.key_sources import KeySource
+from gateway.auth.tokens import token_digest
 from gateway.clock import Clock
-from gateway.errors import CredentialsInvalid
+from gateway.errors import CredentialsInvalid, GatewayOverloaded
 
 LEEWAY_SECONDS = 30.0
 
@@ -55,14 +58,27 @@ class JwtVerifier:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         self._clock = clock
         self._jws = PyJWS(algorithms=ALGORITHMS)
+        self._budget = WorkBudget(clock=clock)
+        self._forged = ForgedTokens(clock=clock)
 
-    async def verify(self, token: str) -> VerifiedJwt:
+    def keys_changed(self) -> None:
+        """Has tokens verified again that an issuer's former keys refused."""
+        self._forged.clear()
+
+    async def verify(self, token: str, *, was_good: bool = False) -> VerifiedJwt:
         """Verifies a token of the compact form.
+
+        The signatures of tokens that were never good share a budget of processor time. Beyond it `GatewayOverloaded` is
+        raised, so that whoever makes tokens up cannot keep others from being answered. A token that `was_good` needs no
+        budget.
 
         Waits only if its key is unknown and the issuer's source may look again. After the last wait everything happens
         in one step of the event loop, so what the caller does next sees the keys that the token was verified with.
         """
         if not self._issuers or not _COMPACT.fullmatch(token):
+            raise CredentialsInvalid
+        digest = token_digest(token)
+        if digest in self._forged:
             raise CredentialsInvalid
         header, claims = self._read(token, None)
         algorithm, key_id = header.get("alg"), header.get("kid")
@@ -79,8 +95,20 @@ class JwtVerifier:
             key = await issuer.keys.find_fresh(key_id, algorithm)
             if key is None:
                 raise CredentialsInvalid
-        _, claims = self._read(token, key)
-        return self._check(issuer, claims)
+        return self._check(issuer, self._signed_claims(token, key, digest, was_good=was_good))
+
+    def _signed_claims(self, token: str, key: PyJWK, digest: bytes, *, was_good: bool) -> Mapping[str, Any]:
+        if not was_good and (wait_seconds := self._budget.wait_seconds()) > 0:
+            raise GatewayOverloaded(retry_after_seconds=wait_seconds)
+        started = self._clock.monotonic()
+        try:
+            return self._read(token, key)[1]
+        except CredentialsInvalid:
+            self._forged.add(digest)
+            raise
+        finally:
+            if not was_good:
+                self._budget.spend(self._clock.monotonic() - started)
 
     def _read(self, token: str, key: PyJWK | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Header and claims; verified if there is a key."""

@@ -11,23 +11,29 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from gateway.auth.spiffe import SpiffeId, parse_spiffe_id
 from gateway.clock import Clock
 from gateway.errors import CredentialsInvalid
 
 MAX_PEM_BYTES = 65_536
+MAX_INTERMEDIATES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """The caller's client certificate, whose chain the transport has verified: gRPC's `x509_pem_cert`."""
+    """The caller's client certificate, whose chain the transport has verified: gRPC's `x509_pem_cert`.
+
+    `chain` is what the caller sent with it: gRPC's `x509_pem_cert_chain`.
+    """
 
     pem: bytes = field(repr=False)
+    chain: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
+class ClientCertificate:
     """What a call needs of a certificate; `spiffe_id` None if it carries no URI at all. Times in seconds since 1970."""
 
     spiffe_id: SpiffeId | None
@@ -41,45 +47,83 @@ class ClientCertificates:
     def __init__(self, *, clock: Clock, capacity: int = 1024) -> None:
         self._clock = clock
         self._capacity = capacity
-        self._leaves: OrderedDict[bytes, _Leaf | None] = OrderedDict()
+        self._read: OrderedDict[bytes, ClientCertificate | None] = OrderedDict()
+        self._authorities: list[x509.Certificate] | None = None
 
     def __len__(self) -> int:
         """Certificates that are remembered."""
-        return len(self._leaves)
+        return len(self._read)
 
-    def spiffe_id(self, peer: PeerCertificate) -> SpiffeId | None:
-        """The id in a certificate that is valid now; None for one that carries no URI and so says nothing.
+    def trust(self, authorities: bytes) -> None:
+        """From now on a certificate must lead to one of `authorities` (PEM), whatever the transport found.
 
-        Raises `CredentialsInvalid` for any other: expired, not yet valid, a CA's, with two URIs, or with one that is
-        not a SPIFFE id.
+        For when the authorities have changed: a connection that is open was verified by the former ones. Raises
+        `ValueError` if there is no certificate in it.
+        """
+        self._authorities = x509.load_pem_x509_certificates(authorities)
+        self._read.clear()
+
+    def read(self, peer: PeerCertificate) -> ClientCertificate:
+        """A certificate that is valid now; its id is None if it carries no URI and so says nothing.
+
+        Raises `CredentialsInvalid` for any other: expired, not yet valid, of an authority that is no longer trusted, a
+        CA's, with two URIs, or with one that is not a SPIFFE id.
         """
         digest = hashlib.sha256(peer.pem).digest()
         try:
-            leaf = self._leaves[digest]
-            self._leaves.move_to_end(digest)
+            found = self._read[digest]
+            self._read.move_to_end(digest)
         except KeyError:
-            leaf = self._leaves[digest] = _read(peer.pem)
-            if len(self._leaves) > self._capacity:
-                self._leaves.popitem(last=False)
-        if leaf is None or not leaf.not_before <= self._clock.now() <= leaf.not_after:
+            found = self._read[digest] = _read(peer, self._authorities)
+            if len(self._read) > self._capacity:
+                self._read.popitem(last=False)
+        if found is None or not found.not_before <= self._clock.now() <= found.not_after:
             raise CredentialsInvalid
-        return leaf.spiffe_id
+        return found
 
 
-def _read(pem: bytes) -> _Leaf | None:
-    """The certificate, or None if it cannot be read or does not conform to X.509-SVID (sections 2, 4 and 5.2)."""
-    if len(pem) > MAX_PEM_BYTES:
+def _read(peer: PeerCertificate, authorities: list[x509.Certificate] | None) -> ClientCertificate | None:
+    """The certificate, or None if it cannot be read, does not conform to X.509-SVID (sections 2, 4 and 5.2) or is not
+    trusted.
+    """
+    if len(peer.pem) + len(peer.chain) > MAX_PEM_BYTES:
         return None
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        certificate = x509.load_pem_x509_certificate(peer.pem)
         uris = _uris(certificate)
         signs = _may_sign_certificates(certificate)
+        trusted = authorities is None or _leads_to(authorities, certificate, peer.chain)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return None
     spiffe_id = parse_spiffe_id(uris[0]) if len(uris) == 1 else None
-    if signs or (uris and spiffe_id is None):
+    if not trusted or signs or (uris and spiffe_id is None):
         return None
-    return _Leaf(spiffe_id, certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())
+    return ClientCertificate(
+        spiffe_id, certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    )
+
+
+def _leads_to(authorities: list[x509.Certificate], certificate: x509.Certificate, chain: bytes) -> bool:
+    """Whether one of `authorities` has signed the certificate, over at most `MAX_INTERMEDIATES` of its chain."""
+    intermediates = x509.load_pem_x509_certificates(chain) if chain else []
+    intermediates = [found for found in intermediates[: MAX_INTERMEDIATES + 1] if _may_sign_certificates(found)]
+    for _ in range(MAX_INTERMEDIATES + 1):
+        if any(certificate == authority or _is_signed_by(certificate, authority) for authority in authorities):
+            return True
+        issuer = next((found for found in intermediates if _is_signed_by(certificate, found)), None)
+        if issuer is None:
+            return False
+        intermediates.remove(issuer)
+        certificate = issuer
+    return False
+
+
+def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _uris(certificate: x509.Certificate) -> list[str]:

@@ -71,34 +71,17 @@ class Tenants:
             if tenant.id in by_id:
                 raise TenantsInvalid(f"tenant {tenant.id!r} is defined twice")
             by_id[tenant.id] = tenant
+            by_token, by_issuer, by_certificate = (Principal(tenant, method) for method in ("token", "jwt", "mtls"))
             for identity in entry.identities:
                 match identity:
                     case TokenIdentity(sha256):
-                        _add(
-                            by_digest,
-                            sha256,
-                            (sha256, Principal(tenant, "token")),
-                            tenant,
-                            "token_sha256",
-                        )
+                        _add(by_digest, sha256, (sha256, by_token), tenant, "token_sha256")
                     case JwtIdentity(issuer, subject):
-                        _add(
-                            by_jwt,
-                            (issuer, subject),
-                            Principal(tenant, "jwt"),
-                            tenant,
-                            "JWT issuer and subject",
-                        )
+                        _add(by_jwt, (issuer, subject), by_issuer, tenant, "JWT issuer and subject")
                     case SpiffeIdentity(spiffe_id):
                         if parse_spiffe_id(spiffe_id) is None:
                             raise TenantsInvalid(f"a spiffe_id of tenant {tenant.id!r} is not a SPIFFE id")
-                        _add(
-                            by_spiffe_id,
-                            spiffe_id,
-                            Principal(tenant, "mtls"),
-                            tenant,
-                            "spiffe_id",
-                        )
+                        _add(by_spiffe_id, spiffe_id, by_certificate, tenant, "spiffe_id")
         self._by_id: Mapping[str, Tenant] = MappingProxyType(by_id)
         self._by_digest = by_digest
         self._by_jwt = by_jwt

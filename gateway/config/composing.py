@@ -33,17 +33,18 @@ _NO_KEY = object()
 _MERGE = object()
 
 
-def compose(text: str, pause: Pause) -> Any:
+def compose(text: str, pause: Pause) -> tuple[Any, bool]:
     """The plain values of the one document in `text`; None if it is empty.
 
-    Raises `ConfigError`, or what PyYAML raises for text that is no YAML.
+    Also whether it has neither anchors nor directives, so that each part of it means the same wherever it stands. Raises
+    `ConfigError`, or what PyYAML raises for text that is no YAML.
     """
     parser = _Loader(text)
     composer = _Composer(parser, pause)
     parser.get_event()
-    if isinstance(parser.peek_event(), yaml.StreamEndEvent):
-        return None
-    parser.get_event()
+    start = parser.get_event()
+    if isinstance(start, yaml.StreamEndEvent):
+        return None, True
     value = composer.compose()
     parser.get_event()
     following = parser.get_event()
@@ -51,7 +52,7 @@ def compose(text: str, pause: Pause) -> Any:
         raise _problem(following, "a second document begins: keep one")
     if composer.problems:
         raise ConfigError(tuple(composer.problems))
-    return value
+    return value, not composer.anchors and start.tags is None and start.version is None
 
 
 class _Frame:
@@ -84,7 +85,7 @@ class _Composer:
         self._parser = parser
         self._pause = pause
         self._frames: list[_Frame] = []
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self.anchors: dict[str, tuple[Any, int]] = {}
         self._scalars: dict[str, Any] = {}
         self._count = 0
         self._aliased = False
@@ -137,7 +138,7 @@ class _Composer:
                     merged.update(mapping)
             value = {**merged, **value}  # type: ignore[dict-item]  # a list has no keys, so none that merge
         if frame.anchor is not None:
-            self._anchors[frame.anchor] = (value, self._count - frame.before)
+            self.anchors[frame.anchor] = (value, self._count - frame.before)
         return value
 
     def _take_key(self, frame: _Frame, event: Any) -> None:
@@ -167,17 +168,17 @@ class _Composer:
             raise _problem(event, "a key must be text")
 
     def _anchor(self, event: Any, value: Any, size: int) -> None:
-        if event.anchor in self._anchors:
+        if event.anchor in self.anchors:
             raise _problem(event, "an anchor comes twice: rename one")
-        self._anchors[event.anchor] = (value, size)
+        self.anchors[event.anchor] = (value, size)
 
     def _alias(self, event: Any) -> Any:
         self._refuse_as_key(event)
-        if event.anchor not in self._anchors:
+        if event.anchor not in self.anchors:
             raise _problem(
                 event, "an alias names an anchor that is not there: put quotes around text that begins with *"
             )
-        value, size = self._anchors[event.anchor]
+        value, size = self.anchors[event.anchor]
         self._aliased = True
         self._counted(event, MAX_VALUES if value is _OPEN else size)
         return value

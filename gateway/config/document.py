@@ -18,8 +18,13 @@ MAX_CHARACTERS = 16 * 1024 * 1024
 SMALLER = "split the tenants over several gateways, or write what they share once and refer to it by aliases"
 
 
-def read_document(text: str, pause: Pause = without_pause) -> Any:
+def read_document(text: str) -> Any:
     """The plain values of the one YAML document in `text`; None if it is empty. Raises `ConfigError`."""
+    return read_with_facts(text, without_pause)[0]
+
+
+def read_with_facts(text: str, pause: Pause) -> tuple[Any, bool]:
+    """The same, and whether each part of the text means the same wherever it stands. Raises `ConfigError`."""
     if len(text) > MAX_CHARACTERS:
         raise ConfigError((f"the document is larger than {MAX_CHARACTERS} characters: {SMALLER}",))
     try:

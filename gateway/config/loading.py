@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from gateway.config.document import SMALLER, read_document
-from gateway.config.environment import overlay
+from gateway.config.entries import read_entries
+from gateway.config.environment import PREFIX, overlay
 from gateway.config.explain import dotted, explain
 from gateway.config.files import file_problems
 from gateway.config.kinds import holds_text
@@ -30,28 +31,21 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_PROBLEMS = 200
 MAX_BROKEN_TENANTS = 100
 
+_OVERLAID_TENANTS = f"{PREFIX}TENANTS"
+
 Location = tuple[str | int, ...]
 
 # A key within an entry of a list; the group is the entry's.
 _ENTRY = re.compile(r"(.*\.[0-9]+)\..*")
 
 
-def load_config(
-    file: Path | None,
-    environ: Mapping[str, str] | None = None,
-    *,
-    check: bool = True,
-    pause: Pause = without_pause,
-) -> Config:
+def load_config(file: Path | None, environ: Mapping[str, str] | None = None, *, check: bool = True) -> Config:
     """Loads `file` (None: defaults alone), lays `environ` (None: this process's) over it and checks all of it.
 
-    With `check`, the files and variables that it names are looked at too. `pause` is called between small steps, for a
-    thread that must not hold up the event loop. Raises `ConfigError`.
+    With `check`, the files and variables that it names are looked at too. Raises `ConfigError`.
     """
     environ = os.environ if environ is None else environ
-    content = b"" if file is None else _read(file)
-    config, problems, broken = _parse(_text(file, content), environ, pause)
-    config.loaded_from(content)
+    config, problems, broken = _load(b"" if file is None else _read(file), environ, None, without_pause)
     if check:
         # What is broken was taken out of `config`; that it, or a part of a list's entry, is missing now is no problem of
         # its own.
@@ -64,10 +58,36 @@ def load_config(
     return _good(config, problems)
 
 
+def config_of(content: bytes, *, before: Config | None = None, pause: Pause = without_pause) -> Config:
+    """The configuration in a file's `content` under this process's environment. Raises `ConfigError`.
+
+    `before` was loaded from the file earlier: tenants whose text has not changed are taken from it. `pause` is called
+    between small steps, for a thread that must not hold up the event loop.
+    """
+    config, problems, _ = _load(content, os.environ, before, pause)
+    return _good(config, problems)
+
+
 def parse_config(text: str, environ: Mapping[str, str] | None = None) -> Config:
     """The configuration in the YAML `text` under the settings of `environ` (None: none). Raises `ConfigError`."""
-    config, problems, _ = _parse(text, environ or {}, without_pause)
+    config, problems, _ = _parse(read_document(text), environ or {}, without_pause)
     return _good(config, problems)
+
+
+def _load(
+    content: bytes, environ: Mapping[str, str], before: Config | None, pause: Pause
+) -> tuple[Config, list[str], list[str]]:
+    """What `_parse` gives for a file's content; the configuration remembers the text of each of its tenants."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(("the file is not UTF-8 text",)) from None
+    overlaid = any(name.startswith(_OVERLAID_TENANTS) for name in environ)
+    reading = read_entries(text, before.known if before is not None and not overlaid else {}, pause)
+    config, problems, broken = _parse(reading.value, environ, pause)
+    texts = () if reading.entries is None or overlaid or problems else reading.entries.texts
+    config.loaded_from(content, dict(zip(texts, config.tenants, strict=True)) if texts else {})
+    return config, problems, broken
 
 
 def _good(config: Config, problems: list[str]) -> Config:
@@ -76,9 +96,8 @@ def _good(config: Config, problems: list[str]) -> Config:
     return config
 
 
-def _parse(text: str, environ: Mapping[str, str], pause: Pause) -> tuple[Config, list[str], list[str]]:
+def _parse(document: Any, environ: Mapping[str, str], pause: Pause) -> tuple[Config, list[str], list[str]]:
     """The configuration without what is broken in it, a line for each problem, and the keys of what is broken."""
-    document = read_document(text, pause)
     if document is not None and not isinstance(document, dict):
         raise ConfigError(("the document must be a mapping of settings, such as `server: {listen: 127.0.0.1:50051}`",))
     merged, sources, problems = overlay(document or {}, environ, lambda path: holds_text(path, Config))
@@ -106,9 +125,8 @@ def _parse(text: str, environ: Mapping[str, str], pause: Pause) -> tuple[Config,
         if not any(_overlaps(read, key) for read in rule.reads for key in broken_keys):
             problems += [
                 f"{key}: {text_}{_source(tuple(key.split('.')), sources)}"
-                for key, text_ in islice(rule.check(config), MAX_PROBLEMS)
+                for key, text_ in islice(rule.check(config, pause), MAX_PROBLEMS)
             ]
-            pause()
     return config, problems, broken_keys
 
 
@@ -119,6 +137,8 @@ def _validate_tenants(settings: dict[str, Any], pause: Pause) -> list[str]:
         return []
     broken = 0
     for index, tenant in enumerate(tenants):
+        if isinstance(tenant, TenantConfig):
+            continue
         try:
             tenants[index] = TenantConfig.model_validate(tenant)
         except ValidationError:
@@ -154,13 +174,6 @@ def _read(file: Path) -> bytes:
     except OSError as error:
         why = error.strerror or "not a file"
         raise ConfigError((f"{file}: cannot be read ({why}): name the configuration by --config",)) from None
-
-
-def _text(file: Path | None, content: bytes) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError((f"{file}: is not UTF-8 text",)) from None
 
 
 def _content(file: Path) -> bytes:

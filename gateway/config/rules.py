@@ -1,7 +1,7 @@
 """Rules between settings of different sections, one function each.
 
-A rule names the settings that it reads; it is not asked while one of them has a problem of its own. What it yields are
-pairs of the key to mend and what is wrong with it.
+A rule names the settings that it reads; it is skipped while one of them has a problem of its own. It yields pairs of the
+key to mend and what is wrong with it, and calls `pause` once per tenant.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gateway.config.schema import Config
 from gateway.config.values import is_loopback, split_address
+from gateway.pace import Pause
 
 Problems = Iterator[tuple[str, str]]
 
@@ -19,10 +20,10 @@ class Rule(NamedTuple):
     """A rule and the settings that it reads, as dotted prefixes."""
 
     reads: tuple[str, ...]
-    check: Callable[[Config], Problems]
+    check: Callable[[Config, Pause], Problems]
 
 
-def public_listener_is_encrypted(config: Config) -> Problems:
+def public_listener_is_encrypted(config: Config, _pause: Pause) -> Problems:
     """Tokens and images never cross a network in plaintext by accident."""
     server = config.server
     if not (is_loopback(split_address(server.listen)[0]) or server.tls.enabled or server.insecure):
@@ -30,7 +31,7 @@ def public_listener_is_encrypted(config: Config) -> Problems:
         yield "server.listen", f"{server.listen} is reachable by other machines without TLS: {remedy}"
 
 
-def listeners_are_distinct(config: Config) -> Problems:
+def listeners_are_distinct(config: Config, _pause: Pause) -> Problems:
     """Each listener has an address of its own."""
     taken = {config.server.listen: "server.listen"}
     for key, address in (
@@ -47,7 +48,7 @@ def listeners_are_distinct(config: Config) -> Problems:
         taken[address] = key
 
 
-def anonymous_tenant_is_local(config: Config) -> Problems:
+def anonymous_tenant_is_local(config: Config, _pause: Pause) -> Problems:
     """Calls without credentials are taken from this machine alone, for a tenant that is configured."""
     tenant = config.auth.anonymous_tenant
     if tenant is None:
@@ -59,7 +60,7 @@ def anonymous_tenant_is_local(config: Config) -> Problems:
         )
 
 
-def anonymous_tenant_exists(config: Config) -> Problems:
+def anonymous_tenant_exists(config: Config, _pause: Pause) -> Problems:
     """A tenant is never made up: it would have no face sets, and a typing error would go unnoticed."""
     tenant = config.auth.anonymous_tenant
     if tenant is not None and tenant not in {t.id for t in config.tenants}:
@@ -69,10 +70,11 @@ def anonymous_tenant_exists(config: Config) -> Problems:
         )
 
 
-def tenants_are_unique(config: Config) -> Problems:
+def tenants_are_unique(config: Config, pause: Pause) -> Problems:
     """A tenant's id is its identity in quotas and in the cache."""
     first: dict[str, int] = {}
     for index, tenant in enumerate(config.tenants):
+        pause()
         if first.setdefault(tenant.id, index) != index:
             yield (
                 f"tenants.{index}.id",
@@ -80,10 +82,11 @@ def tenants_are_unique(config: Config) -> Problems:
             )
 
 
-def principals_are_unique(config: Config) -> Problems:
+def principals_are_unique(config: Config, pause: Pause) -> Problems:
     """A credential names one tenant."""
     first: dict[tuple[str | None, ...], str] = {}
     for t, tenant in enumerate(config.tenants):
+        pause()
         for p, principal in enumerate(tenant.principals):
             path = f"tenants.{t}.principals.{p}"
             key = (
@@ -99,10 +102,11 @@ def principals_are_unique(config: Config) -> Problems:
                 )
 
 
-def jwt_issuers_are_configured(config: Config) -> Problems:
+def jwt_issuers_are_configured(config: Config, pause: Pause) -> Problems:
     """A JWT principal is of an issuer whose keys are known."""
     issuers = {issuer.issuer for issuer in config.auth.jwt_issuers}
     for t, tenant in enumerate(config.tenants):
+        pause()
         for p, principal in enumerate(tenant.principals):
             if principal.jwt_issuer is not None and principal.jwt_issuer not in issuers:
                 yield (
@@ -111,7 +115,7 @@ def jwt_issuers_are_configured(config: Config) -> Problems:
                 )
 
 
-def jwt_issuers_are_unique(config: Config) -> Problems:
+def jwt_issuers_are_unique(config: Config, _pause: Pause) -> Problems:
     """One entry says how an issuer's tokens are verified."""
     first: dict[str, int] = {}
     for index, issuer in enumerate(config.auth.jwt_issuers):
@@ -122,10 +126,11 @@ def jwt_issuers_are_unique(config: Config) -> Problems:
             )
 
 
-def spiffe_ids_are_in_the_trust_domain(config: Config) -> Problems:
+def spiffe_ids_are_in_the_trust_domain(config: Config, pause: Pause) -> Problems:
     """A principal of a foreign trust domain could never call."""
     domain = config.auth.spiffe_trust_domain
     for t, tenant in enumerate(config.tenants):
+        pause()
         for p, principal in enumerate(tenant.principals):
             foreign = domain is not None and not (principal.spiffe_id or f"spiffe://{domain}/").startswith(
                 f"spiffe://{domain}/"
@@ -137,7 +142,7 @@ def spiffe_ids_are_in_the_trust_domain(config: Config) -> Problems:
                 )
 
 
-def credentials_are_unique(config: Config) -> Problems:
+def credentials_are_unique(config: Config, _pause: Pause) -> Problems:
     """Logs, metrics and the status page tell credentials apart by name."""
     first: dict[str, int] = {}
     for index, credential in enumerate(config.upstream.credentials):

@@ -40,15 +40,21 @@ class Config(Section):
     telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig, description="Logs, traces and metrics.")
 
     _source: bytes = PrivateAttr(default=b"")
+    _known: dict[str, TenantConfig] = PrivateAttr(default_factory=dict)
 
     @property
     def source(self) -> bytes:
         """Digest of the file that the configuration was loaded from; empty if there is none."""
         return self._source
 
-    def loaded_from(self, content: bytes) -> None:
-        """Notes the file's content as the source."""
-        self._source = source_of(content)
+    @property
+    def known(self) -> dict[str, TenantConfig]:
+        """The tenants by the text of their entries in that file, for when it is loaded again."""
+        return self._known
+
+    def loaded_from(self, content: bytes, known: dict[str, TenantConfig]) -> None:
+        """Notes the file's content, and which of its entries may be taken over by the next loading."""
+        self._source, self._known = source_of(content), known
 
     @cached_property
     def version(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -148,7 +149,11 @@ class TenantConfig(Section):
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Its limits.")
 
     def to_tenant(self) -> Tenant:
-        """This tenant as the domain knows it."""
+        """This tenant as the domain knows it; the same object each time."""
+        return self._tenant
+
+    @cached_property
+    def _tenant(self) -> Tenant:
         return Tenant(
             id=self.id,
             role=Role(self.role),

@@ -34,7 +34,7 @@ def test_exactly_one_spiffe_uri_is_the_id(authority: Authority, certificates: Cl
     named = authority.issue([x509.DNSName("api.kyc"), x509.UniformResourceIdentifier(API)])
 
     for credentials in (plain, named):
-        found = certificates.spiffe_id(PeerCertificate(credentials.certificate))
+        found = certificates.read(PeerCertificate(credentials.certificate)).spiffe_id
         assert found is not None
         assert found.uri == API
 
@@ -42,7 +42,7 @@ def test_exactly_one_spiffe_uri_is_the_id(authority: Authority, certificates: Cl
 def test_a_certificate_without_uris_says_nothing(authority: Authority, certificates: ClientCertificates) -> None:
     """It is no identity and no contradiction either."""
     for credentials in (authority.issue([]), authority.issue([x509.DNSName(API)])):
-        assert certificates.spiffe_id(PeerCertificate(credentials.certificate)) is None
+        assert certificates.read(PeerCertificate(credentials.certificate)).spiffe_id is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_two_uris_or_one_that_is_no_id_are_refused(
 ) -> None:
     """gRPC lets such certificates pass."""
     with pytest.raises(CredentialsInvalid):
-        certificates.spiffe_id(PeerCertificate(authority.workload(*uris).certificate))
+        certificates.read(PeerCertificate(authority.workload(*uris).certificate)).spiffe_id
 
 
 def test_a_certificate_that_may_sign_others_identifies_nobody(
@@ -77,7 +77,7 @@ def test_a_certificate_that_may_sign_others_identifies_nobody(
         authority.issue([uri], signs_certificates=True),
     ):
         with pytest.raises(CredentialsInvalid):
-            certificates.spiffe_id(PeerCertificate(credentials.certificate))
+            certificates.read(PeerCertificate(credentials.certificate)).spiffe_id
 
 
 def test_a_certificate_dies_at_its_end_on_an_open_connection(
@@ -85,13 +85,13 @@ def test_a_certificate_dies_at_its_end_on_an_open_connection(
 ) -> None:
     """The handshake was long ago, and the certificate is remembered: its end counts on every call all the same."""
     peer = PeerCertificate(authority.workload(API, valid_for=3600).certificate)
-    assert certificates.spiffe_id(peer) is not None
+    assert certificates.read(peer).spiffe_id is not None
 
     clock.advance(3599)
-    assert certificates.spiffe_id(peer) is not None
+    assert certificates.read(peer).spiffe_id is not None
     clock.advance(2)
     with pytest.raises(CredentialsInvalid):
-        certificates.spiffe_id(peer)
+        certificates.read(peer)
 
 
 def test_a_certificate_does_not_count_before_its_start(
@@ -100,22 +100,22 @@ def test_a_certificate_does_not_count_before_its_start(
     """Also when it was first seen too early."""
     peer = PeerCertificate(authority.workload(API, valid_from=100).certificate)
     with pytest.raises(CredentialsInvalid):
-        certificates.spiffe_id(peer)
+        certificates.read(peer)
 
     clock.advance(101)
-    assert certificates.spiffe_id(peer) is not None
+    assert certificates.read(peer).spiffe_id is not None
 
 
 @pytest.mark.parametrize("pem", [b"", b"junk", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_what_cannot_be_parsed_is_refused(certificates: ClientCertificates, pem: bytes) -> None:
     """Junk in place of a certificate is bad credentials, not an error of the gateway."""
     with pytest.raises(CredentialsInvalid):
-        certificates.spiffe_id(PeerCertificate(pem))
+        certificates.read(PeerCertificate(pem)).spiffe_id
 
 
 def test_what_is_remembered_is_bounded(authority: Authority, certificates: ClientCertificates) -> None:
     """Certificates beyond the capacity displace the ones seen longest ago."""
     for number in range(10):
-        certificates.spiffe_id(PeerCertificate(authority.workload(f"{API}-{number}").certificate))
+        certificates.read(PeerCertificate(authority.workload(f"{API}-{number}").certificate)).spiffe_id
 
     assert len(certificates) == 4
