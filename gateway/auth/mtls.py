@@ -83,9 +83,7 @@ class ClientCertificates:
 
 
 def _read(peer: PeerCertificate, authorities: list[x509.Certificate] | None) -> ClientCertificate | None:
-    """The certificate, or None if it cannot be read, does not conform to X.509-SVID (sections 2, 4 and 5.2) or is not
-    trusted.
-    """
+    """The certificate; None if it is unreadable, not trusted, or breaks X.509-SVID (sections 2, 4 and 5.2)."""
     if len(peer.pem) + len(peer.chain) > MAX_PEM_BYTES:
         return None
     try:

@@ -10,10 +10,14 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from gateway.config.problems import shown
+from gateway.config.problems import MAX_SHOWN_KEY, shown
 
-_SECRET = re.compile(r"secret|token|password|key|credential|api_id|auth|face_sets", re.IGNORECASE)
-_SPEAKING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Text is shown only where it stands for a number, a switch or one of a few words: everywhere else it may be a secret
+# that was written into the wrong place.
+_SHOWS_TEXT = frozenset({"int_type", "int_from_float", "float_type", "finite_number", "bool_type", "literal_error"})
+_SECRET = re.compile(r"secret|token|password|key|credential|api_id|auth|face_sets|principals|url|stores", re.IGNORECASE)
+_SPEAKING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_LONGEST_WORD = 20
 
 _EXPECTED = {
     "string_type": "must be text in quotes",
@@ -44,12 +48,16 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
         return key, "is required"
     expected = _expected(error, context)
     shows = expected.startswith("must be ") and "[key]" not in error["loc"]
-    return key, expected + (_got(location, error["input"]) if shows else "")
+    return key, expected + (_got(error["type"], location, error["input"]) if shows else "")
 
 
 def dotted(location: tuple[str | int, ...]) -> str:
-    """A location as operators write it; a key that would not print well is escaped."""
-    return ".".join(p if _SPEAKING_KEY.fullmatch(p) else shown(p) for p in map(str, location)) or "the document"
+    """A location as operators write it; a key that would not print well is escaped, and one that is too long left out."""
+    return ".".join(p if _SPEAKING_KEY.fullmatch(p) else _odd(p) for p in map(str, location)) or "the document"
+
+
+def _odd(key: str) -> str:
+    return shown(key) if len(key) <= MAX_SHOWN_KEY else f"(a key of {len(key)} characters)"
 
 
 def _expected(error: ErrorDetails, context: dict[str, Any]) -> str:
@@ -71,12 +79,12 @@ def _expected(error: ErrorDetails, context: dict[str, Any]) -> str:
     return text
 
 
-def _got(location: tuple[str | int, ...], value: Any) -> str:
+def _got(kind: str, location: tuple[str | int, ...], value: Any) -> str:
     """The offending value, unless it could be a secret."""
     if any(_SECRET.search(part) for part in location if isinstance(part, str)):
         return ""
     if isinstance(value, str):
-        return "" if "@" in value else f", not {shown(value)}"
+        return f", not {shown(value)}" if kind in _SHOWS_TEXT and len(value) <= _LONGEST_WORD else ""
     if isinstance(value, bool):
         return f", not {str(value).lower()}"
     if isinstance(value, int | float):

@@ -38,7 +38,8 @@ def _credentials(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
             elif variable is None:
                 yield f"{path}.{name}_file: is required: name a file, or a variable in {name}_env"
             elif not environ.get(variable, "").strip():
-                yield f"{path}.{name}_env: the environment variable {variable} is not set or empty: set it"
+                # Not named: whoever wrote the secret itself here would find it in the output of a pipeline.
+                yield f"{path}.{name}_env: the environment variable that it names is not set or empty: set it"
 
 
 def _files(config: Config) -> Iterator[str]:
@@ -78,7 +79,17 @@ def _problem(key: str, file: Path, check: Callable[[Path], str | None]) -> Itera
     except OSError as error:
         fault = f"cannot be read ({error.strerror or 'not a PEM file'}): mend the path or its permissions"
     if fault is not None:
-        yield f"{key}: {file} {fault}"
+        yield f"{key}: {shown_path(file)} {fault}"
+
+
+def shown_path(file: Path) -> str:
+    """The path, unless nothing on this machine shows that it is one: then it may be a secret in the wrong place."""
+    folder = file.parent
+    try:
+        is_path = file.exists() or (folder.is_dir() and folder not in (Path(), Path("/")))
+    except (OSError, ValueError):
+        is_path = False
+    return str(file) if is_path else "the file that it names"
 
 
 def _head(file: Path) -> bytes:

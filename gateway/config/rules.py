@@ -66,7 +66,7 @@ def anonymous_tenant_exists(config: Config, _pause: Pause) -> Problems:
     if tenant is not None and tenant not in {t.id for t in config.tenants}:
         yield (
             "auth.anonymous_tenant",
-            f'"{tenant}" is not the id of a tenant: add it to tenants',
+            "is not the id of a tenant: add it to tenants",
         )
 
 
@@ -111,7 +111,7 @@ def jwt_issuers_are_configured(config: Config, pause: Pause) -> Problems:
             if principal.jwt_issuer is not None and principal.jwt_issuer not in issuers:
                 yield (
                     f"tenants.{t}.principals.{p}.jwt_issuer",
-                    f'"{principal.jwt_issuer}" is not configured: add it to auth.jwt_issuers with its audience and keys',
+                    "is not configured: add it to auth.jwt_issuers with its audience and keys",
                 )
 
 

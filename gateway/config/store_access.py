@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config.files import shown_path
 from gateway.config.problems import ConfigError
 from gateway.config.stores import StoresConfig
 from gateway.secret import Secret
@@ -35,7 +36,9 @@ class StorePassword:
         try:
             self._secret = Secret(self.file.read_text("utf-8").rstrip("\r\n"))
         except (OSError, UnicodeDecodeError):
-            raise ConfigError((f"{self._key}: cannot read {self.file}: let the gateway's user read it",)) from None
+            raise ConfigError(
+                (f"{self._key}: cannot read {shown_path(self.file)}: let the gateway's user read it",)
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config.files import shown_path
 from gateway.secret import Secret
 
 # Far above any API key; a wrong path (a log, a device) is not read to its end.
@@ -64,9 +65,10 @@ class CredentialOrigin:
             value = environ.get(variable)
             if value is None:
                 raise CredentialError(
-                    f"{key}_env: the environment variable {variable} is not set: set it, or use {half}_file"
+                    # The name stays out: it may be the secret itself, written into the wrong place.
+                    f"{key}_env: the environment variable that it names is not set: set it, or use {half}_file"
                 )
-            return _checked(f"{key}_env", variable, value.encode("utf-8", "surrogateescape"))
+            return _checked(f"{key}_env", "the environment variable", value.encode("utf-8", "surrogateescape"))
         raise CredentialError(f"{key} is missing: set {half}_file or {half}_env")
 
 
@@ -102,7 +104,7 @@ def _content(key: str, file: Path) -> bytes:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CredentialError(
-            f"{key}: cannot read {file} ({reason}): create the file and let the gateway's user read it"
+            f"{key}: cannot read {shown_path(file)} ({reason}): create the file and let the gateway's user read it"
         ) from None
 
 

@@ -64,7 +64,7 @@ def test_two_uris_or_one_that_is_no_id_are_refused(
 ) -> None:
     """gRPC lets such certificates pass."""
     with pytest.raises(CredentialsInvalid):
-        certificates.read(PeerCertificate(authority.workload(*uris).certificate)).spiffe_id
+        certificates.read(PeerCertificate(authority.workload(*uris).certificate))
 
 
 def test_a_certificate_that_may_sign_others_identifies_nobody(
@@ -77,7 +77,7 @@ def test_a_certificate_that_may_sign_others_identifies_nobody(
         authority.issue([uri], signs_certificates=True),
     ):
         with pytest.raises(CredentialsInvalid):
-            certificates.read(PeerCertificate(credentials.certificate)).spiffe_id
+            certificates.read(PeerCertificate(credentials.certificate))
 
 
 def test_a_certificate_dies_at_its_end_on_an_open_connection(
@@ -110,12 +110,12 @@ def test_a_certificate_does_not_count_before_its_start(
 def test_what_cannot_be_parsed_is_refused(certificates: ClientCertificates, pem: bytes) -> None:
     """Junk in place of a certificate is bad credentials, not an error of the gateway."""
     with pytest.raises(CredentialsInvalid):
-        certificates.read(PeerCertificate(pem)).spiffe_id
+        certificates.read(PeerCertificate(pem))
 
 
 def test_what_is_remembered_is_bounded(authority: Authority, certificates: ClientCertificates) -> None:
     """Certificates beyond the capacity displace the ones seen longest ago."""
     for number in range(10):
-        certificates.read(PeerCertificate(authority.workload(f"{API}-{number}").certificate)).spiffe_id
+        certificates.read(PeerCertificate(authority.workload(f"{API}-{number}").certificate))
 
     assert len(certificates) == 4

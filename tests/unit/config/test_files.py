@@ -40,8 +40,8 @@ def test_missing_secrets_are_named(tmp_path: Path) -> None:
     assert found == (
         f"upstream.credentials.0.api_id_file: {missing} cannot be read (No such file or directory): {remedy}",
         f"upstream.credentials.0.api_secret_file: {empty} is empty: put the secret in it",
-        "upstream.credentials.1.api_id_env: the environment variable NOT_SET is not set or empty: set it",
-        "upstream.credentials.1.api_secret_env: the environment variable BLANK is not set or empty: set it",
+        "upstream.credentials.1.api_id_env: the environment variable that it names is not set or empty: set it",
+        "upstream.credentials.1.api_secret_env: the environment variable that it names is not set or empty: set it",
         "upstream.credentials.2.api_id_file: is required: name a file, or a variable in api_id_env",
         "upstream.credentials.2.api_secret_file: is required: name a file, or a variable in api_secret_env",
     )
@@ -102,3 +102,31 @@ def test_files_are_looked_at_beside_other_problems(tmp_path: Path) -> None:
         load_config(file, {})
     keys = [problem.partition(":")[0] for problem in caught.value.problems]
     assert sorted(keys) == ["cache.ttl", "upstream.ca_file", "upstream.credentials.0.name"]
+
+
+SECRET = "AKIA7EXAMPLEhunter2"
+
+
+@pytest.mark.parametrize("written_as", [SECRET, f"{SECRET}/x+y==", f"/{SECRET}", "hunter2" * 60])
+def test_a_secret_in_place_of_a_name_is_never_shown(written_as: str) -> None:
+    """Of a file or of a variable: the key is enough to find it, and pipelines keep what is printed."""
+    found = checked(
+        {
+            "upstream": {
+                "credentials": [
+                    {"name": "a", "api_id_env": SECRET, "api_secret_env": SECRET},
+                    {"name": "b", "api_id_file": written_as, "api_secret_file": written_as},
+                ]
+            },
+            "stores": {"cache": "valkey://h", "key_file": written_as, "quota_password_file": written_as},
+            "server": {"tls": {"cert_file": written_as, "key_file": written_as}},
+        }
+    )
+    assert len(found) == 8
+    assert "hunter2" not in "".join(found)
+
+
+def test_a_file_that_may_be_there_is_named(tmp_path: Path) -> None:
+    """Its folder is, so the text is a path, which an operator wants to see."""
+    found = checked({"stores": {"quota_password_file": str(tmp_path / "missing")}})
+    assert found[0].startswith(f"stores.quota_password_file: {tmp_path}/missing cannot be read")

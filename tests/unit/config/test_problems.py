@@ -53,7 +53,7 @@ def problems(text: str, environ: dict[str, str] | None = None) -> tuple[str, ...
         ("server: {listen: '[::]:1'}", "server.listen: [::]:1 is reachable by other machines without TLS"),
         ("server: {listen: 'gateway.example:1'}", "server.listen: gateway.example:1 is reachable"),
         ("ops: {listen: '127.0.0.1:50051'}", "ops.listen: 127.0.0.1:50051 is the address of server.listen too"),
-        ("auth: {anonymous_tenant: a}", 'auth.anonymous_tenant: "a" is not the id of a tenant: add it to tenants'),
+        ("auth: {anonymous_tenant: a}", "auth.anonymous_tenant: is not the id of a tenant: add it to tenants"),
         (
             f"server: {{listen: '0.0.0.0:1', {CERTIFICATE}}}\nauth: {{anonymous_tenant: a}}\ntenants: [{{id: a}}]",
             "auth.anonymous_tenant: is allowed only while server.listen is a loopback address",
@@ -85,7 +85,7 @@ def problems(text: str, environ: dict[str, str] | None = None) -> tuple[str, ...
         ),
         (
             "tenants: [{id: a, principals: [{jwt_issuer: x, jwt_subject: y}]}]",
-            'tenants.0.principals.0.jwt_issuer: "x" is not configured: add it to auth.jwt_issuers',
+            "tenants.0.principals.0.jwt_issuer: is not configured: add it to auth.jwt_issuers",
         ),
         (
             "auth: {jwt_issuers: [{issuer: x, audience: y}]}",
@@ -165,6 +165,23 @@ def test_a_broken_setting_makes_no_second_problem() -> None:
         "tenants: [{id: a, principals: [{token_sha256: hunter2}]}]",
         "upstream: {base_url: 'https://u:hunter2@h'}",
         "telemetry: {otlp_endpoint: 'https://u:hunter2@h'}",
+        "upstream: {base_url: 'http://h/?key=hunter2'}",
+        "stores: {quota: 'redis://h?password=hunter2'}",
+        "stores: {quota: hunter2}",
+        "server: {listen: hunter2}",
+        "server: {max_concurrent_rpcs: facegate_0123456789_hunter2}",
+        "auth: {anonymous_tenant: hunter2}",
+        "auth: {jwt_issuers: [{issuer: i, audience: a, jwks_url: hunter2}]}",
+        "tenants: [{id: a, principals: [{spiffe_id: hunter2}]}]",
+        "tenants: [{id: a, principals: [{jwt_issuer: hunter2, jwt_subject: y}]}]",
+        "tenants: [{id: a, principals: [{facegate_0123456789abcdefghijklmnopqrstuv_hunter2: x}]}]",
+        "tenants: [{id: a, principals: [{role: hunter2}]}]",
+        "tenants: [{id: Facegate_hunter2}]",
+        "tenants: [{id: a, role: facegate_0123456789_hunter2}]",
+        "upstream: {api_secret: *hunter2}",
+        "upstream: {api_secret: !hunter2 x}",
+        "upstream: {api_secret: &hunter2 x, api_id: &hunter2 y}",
+        "a0123456789abcdefghijklmnopqrstuv_hunter2: 1\na0123456789abcdefghijklmnopqrstuv_hunter2: 2",
     ],
 )
 def test_problems_never_show_secrets(text: str) -> None:

@@ -77,7 +77,7 @@ def test_a_missing_file(origin: CredentialOrigin) -> None:
 @pytest.mark.parametrize(
     ("origin", "text"),
     [
-        (CredentialOrigin("x", api_id_env="ID"), "api_id_env: the environment variable ID is not set"),
+        (CredentialOrigin("x", api_id_env="ID"), "api_id_env: the environment variable that it names is not set"),
         (CredentialOrigin("x"), "api_id is missing: set api_id_file or api_id_env"),
         (CredentialOrigin("x", api_id_file=Path("a"), api_id_env="ID"), "both set"),
     ],
