@@ -15,7 +15,7 @@ from gateway.cache.flights import Flights
 from gateway.cache.sharing import SharedSearches
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config, ConfigError
-from gateway.config.server import ServerConfig
+from gateway.config.server import OpsConfig, ServerConfig
 from gateway.config.store_access import quota_access
 from gateway.files import RESERVE
 from gateway.ops.listener import Readiness, serve_ops
@@ -181,7 +181,7 @@ async def open_gateway(
         )
         report = StatusReport(telemetry, lambda: tuple(auth.authenticator.tenants), quota.gate.limits, clock)
         await watcher.poll()
-        ops_address = await _serve_ops(config.ops.listen, readiness, telemetry, report, stack)
+        ops_address = await _serve_ops(config.ops, readiness, telemetry, report, clock, stack)
         try:
             address = await server.start(config.server.listen, config.server.health_listen)
         except CannotListen as error:
@@ -265,15 +265,26 @@ def _tls(config: ServerConfig, watcher: FileWatcher, clock: Clock) -> ServerTls 
 
 
 async def _serve_ops(
-    listen: str, readiness: Callable[[], Readiness], telemetry: Telemetry, report: StatusReport, stack: AsyncExitStack
+    config: OpsConfig,
+    readiness: Callable[[], Readiness],
+    telemetry: Telemetry,
+    report: StatusReport,
+    clock: Clock,
+    stack: AsyncExitStack,
 ) -> str:
+    serving = serve_ops(
+        config.listen,
+        readiness,
+        clock=clock,
+        metrics=telemetry.collect,
+        status=report,
+        allowed_hosts=config.allowed_hosts,
+    )
     try:
-        return await stack.enter_async_context(
-            serve_ops(listen, readiness, metrics=telemetry.exposition, status=report)
-        )
+        return await stack.enter_async_context(serving)
     except OSError:
         raise StartError(
-            f"ops.listen: cannot listen on {listen}: it is in use or not an address of this machine"
+            f"ops.listen: cannot listen on {config.listen}: it is in use or not an address of this machine"
         ) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from gateway.config.section import Section, broken_rule
-from gateway.config.values import Address, File
+from gateway.config.values import Address, AllowedHost, File
 
 
 class TlsConfig(Section):
@@ -96,4 +96,12 @@ class OpsConfig(Section):
         default="127.0.0.1:9464",
         description="Address of the operators' HTTP listener. It is plaintext and shows no secrets and no personal "
         "data. Port 0 takes a free one.",
+    )
+    allowed_hosts: tuple[AllowedHost, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Names that the `Host` header of a request may hold, such as `facegate.corp.example` or "
+        "`*.corp.example`. Always allowed are IP addresses, names without a dot, names that end in `.svc`, "
+        "`.svc.cluster.local` or `.internal`, and the machine's own name. Others are refused with status 421, since a "
+        "page on the web could use them to read this listener. `/livez` and `/readyz` answer to every name.",
     )

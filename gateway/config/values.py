@@ -19,6 +19,7 @@ SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 SPIFFE_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+ALLOWED_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,252})")
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
 
@@ -142,6 +143,11 @@ File = Annotated[
     Field(strict=False),
     AfterValidator(_file),
     WithJsonSchema({"type": "string", "format": "path"}),
+]
+AllowedHost = Annotated[
+    str,
+    _matching(ALLOWED_HOST, "a host name in lower case without a port, or *. and a name"),
+    _published(ALLOWED_HOST),
 ]
 TenantId = Annotated[
     str, _matching(TENANT_ID, "1 to 63 of a-z 0-9 _ -, and not start with _ or -"), _published(TENANT_ID)

@@ -25,6 +25,8 @@ from gateway.telemetry.setup import Telemetry
 from tests.support.browser import browse, screenshot
 from tests.support.clock import ManualClock
 
+# Once is enough: the loops differ in connections, which `test_bounds` is about.
+pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 needs_browser = pytest.mark.usefixtures("chromium")
 
 TENANTS = (
@@ -96,7 +98,7 @@ async def listening(
     telemetry = a_telemetry(clock, denied)
     report = StatusReport(telemetry, lambda: tenants, limits, clock)
     readiness = Readiness(True, tuple(problems))
-    serving = serve_ops("127.0.0.1:0", lambda: readiness, metrics=telemetry.exposition, status=report)
+    serving = serve_ops("127.0.0.1:0", lambda: readiness, clock=clock, metrics=telemetry.collect, status=report)
     async with serving as address:
         yield f"http://{address}"
 
