@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +51,14 @@ class StartError(Exception):
     """The gateway cannot start; the message names what is wrong and the remedy."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload found: the groups of files that were loaded again, and what cannot be used, a line each."""
+
+    files: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
 class Gateway:
     """A gateway that serves at `address`, with its operators' listener at `ops_address`."""
 
@@ -60,6 +69,7 @@ class Gateway:
         server: GrpcServer,
         chain: Chain,
         flights: Flights[Landed],
+        watcher: FileWatcher,
         address: str,
         ops_address: str,
     ) -> None:
@@ -69,11 +79,22 @@ class Gateway:
         self._server = server
         self._chain = chain
         self._flights = flights
+        self._watcher = watcher
         self._leaving = asyncio.Event()
 
     def begin_drain(self) -> None:
         """Starts the way out and returns at once; `wait_closed` ends when it is done."""
         self._leaving.set()
+
+    async def reload(self) -> Reloaded:
+        """Looks at every watched file now and loads what changed."""
+        before = {state.name: state.loaded_at for state in self._watcher.states()}
+        # A look that was under way may have come before the change: the second one cannot.
+        await self._watcher.poll()
+        await self._watcher.poll()
+        states = self._watcher.states()
+        changed = tuple(state.name for state in states if state.loaded_at != before.get(state.name))
+        return Reloaded(changed, self._watcher.problems())
 
     async def wait_closed(self) -> None:
         """Serves until told to drain; then not ready, then no new calls, then none at all."""
@@ -189,7 +210,15 @@ async def open_gateway(
         stack.push_async_callback(server.stop, 0)
         stack.push_async_callback(_cancel, asyncio.create_task(watcher.run()))
         audit.started(config.version, telemetry.version)
-        yield Gateway(config, server=server, chain=chain, flights=flights, address=address, ops_address=ops_address)
+        yield Gateway(
+            config,
+            server=server,
+            chain=chain,
+            flights=flights,
+            watcher=watcher,
+            address=address,
+            ops_address=ops_address,
+        )
 
 
 async def _open_telemetry(config: Config, clock: Clock, stack: AsyncExitStack) -> Telemetry:

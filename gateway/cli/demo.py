@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -52,34 +51,38 @@ def command(listen: tuple[str, int], *, once: bool) -> None:
         )
 
     matches = uvloop.run(_demo(listen, once=once))
-    if once and not matches:
+    if once and matches == 0:
         raise Failure("no face matched: the shipped portrait should have")
 
 
-async def _demo(listen: tuple[str, int], *, once: bool) -> int:
-    """Runs the demo and returns how many searches matched."""
+async def _demo(listen: tuple[str, int], *, once: bool) -> int | None:
+    """Runs the demo and returns how many searches matched; None if a signal came before them."""
     from gateway.app import StartError, open_gateway
     from gateway.cli.client import connect
+    from gateway.cli.demo_folder import demo_folder
+    from gateway.cli.on_signal import OnSignal
     from gateway.cli.options import Target
     from gateway.cli.sandbox import sandbox_runner
-    from gateway.cli.serve import LeaveOnSignal
+    from gateway.cli.signals import LEAVE, RELOAD, process_signals
     from gateway.telemetry.logging import configure_logging
 
-    leave = LeaveOnSignal()
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="facegate-demo-"))
+    matches = None
+    process_signals.hold()
+    # A terminal that closes ends the demo, and the folder goes with it.
+    with OnSignal(leave=LEAVE | {RELOAD}) as signals, ExitStack() as stack:
+        folder = stack.enter_context(demo_folder())
         try:
             async with sandbox_runner()("127.0.0.1", 0) as sandbox:
-                config = _config(Path(folder), sandbox.url, listen)
-                log = Path(folder) / "gateway.log"
+                config = _config(folder, sandbox.url, listen)
+                log = folder / "gateway.log"
                 logs = configure_logging("json", stack.enter_context(log.open("w", encoding="utf-8")))
                 stack.callback(logs.close)
                 async with open_gateway(config) as gateway:
-                    leave.let_go(gateway)
+                    await signals.opened(gateway)
                     click.echo(f"sandbox  {sandbox.url}\ngateway  {gateway.address}\nlog      {log}\n")
                     async with connect(Target(gateway.address)) as client:
                         matches = await _search(client)
-                    _print_invitation(Path(folder), gateway.address)
+                    _print_invitation(folder, gateway.address)
                     if once:
                         gateway.begin_drain()
                     else:

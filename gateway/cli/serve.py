@@ -1,22 +1,18 @@
-"""`facegate serve`: run the gateway until it is told to leave.
-
-Signals are handled here and nowhere else: the first SIGTERM or SIGINT drains, the second ends the process at once.
-"""
+"""`facegate serve`: run the gateway until a signal ends it (see `signals`)."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.config import load
 from gateway.cli.failure import Failure
+from gateway.cli.on_signal import OnSignal
+from gateway.cli.reloads import Reloads
+from gateway.cli.signals import process_signals
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -25,14 +21,6 @@ _EXAMPLES = """\b
 Examples:
   facegate serve --config facegate.yaml
   FACEGATE_CONFIG=/etc/facegate/facegate.yaml facegate serve"""
-
-
-class Drainable(Protocol):
-    """What a signal can ask of a gateway."""
-
-    def begin_drain(self) -> None:
-        """Starts the way out and returns at once."""
-        ...
 
 
 @click.command(name="serve", epilog=_EXAMPLES)
@@ -48,7 +36,10 @@ def command(config_file: Path | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
     The first signal drains: no new calls, those in flight end. A second one ends the process at once, with status 1.
+    SIGHUP looks at every watched file now and loads those that changed.
     """
+    # A second time, for callers that do not come by `__main__`.
+    process_signals.hold()
     config = load(config_file)
     import uvloop
 
@@ -67,48 +58,23 @@ async def _serve(config: Config, config_file: Path | None) -> None:
     from gateway.app import StartError, open_gateway
 
     log = structlog.get_logger(__name__)
-    leave = LeaveOnSignal(lambda name: log.info("server.draining", signal=name))
+    reloads = Reloads()
+    signals = OnSignal(
+        on_leave=lambda name: log.info("server.draining", signal=name),
+        on_reload=lambda _: reloads.want(),
+        on_other=lambda name: log.warning("server.signal_ignored", signal=name),
+    )
     try:
-        async with open_gateway(config, config_file=config_file) as gateway:
-            log.info("server.listening", address=gateway.address)
-            log.info("ops.listening", address=gateway.ops_address)
-            # What the start has made lives as long as the process. Each full run of the collector, one in some thousand
-            # calls, would look at all of it and hold every call up for 26 ms; this way it takes 0.4 ms.
-            gc.collect()
-            gc.freeze()
-            leave.let_go(gateway)
-            await gateway.wait_closed()
+        with signals:
+            async with open_gateway(config, config_file=config_file) as gateway:
+                log.info("server.listening", address=gateway.address)
+                log.info("ops.listening", address=gateway.ops_address)
+                # What the start has made lives as long as the process. Each full run of the collector, one in some
+                # thousand calls, would look at all of it and hold every call up for 26 ms; this way it takes 0.4 ms.
+                gc.collect()
+                gc.freeze()
+                await signals.opened(gateway)
+                async with reloads.of(gateway):
+                    await gateway.wait_closed()
     except StartError as error:
         raise Failure(str(error)) from None
-
-
-def _nobody(signal_name: str) -> None:
-    """Listens to signals, and does nothing."""
-
-
-class LeaveOnSignal:
-    """Turns signals into a drain. Made inside the running loop, before the gateway is opened."""
-
-    def __init__(self, on_first: Callable[[str], None] = _nobody) -> None:
-        """`on_first` is told the name of the first signal."""
-        self._gateway: Drainable | None = None
-        self._asked = False
-        self._on_first = on_first
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
-
-    def let_go(self, gateway: Drainable) -> None:
-        """From now on a signal drains `gateway`; one that came while it was being opened does so at once."""
-        self._gateway = gateway
-        if self._asked:
-            gateway.begin_drain()
-
-    def _signalled(self, number: signal.Signals) -> None:
-        if self._asked:
-            # Nothing may hold up the second signal: not a call in flight, not a flush.
-            os._exit(1)
-        self._asked = True
-        self._on_first(number.name)
-        if self._gateway is not None:
-            self._gateway.begin_drain()

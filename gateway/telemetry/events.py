@@ -40,6 +40,8 @@ EVENTS: Mapping[str, str] = {
     "quota.store_recovered": "The quota store is back, and what was spent meanwhile is written to it.",
     "server.draining": "A signal told the process to leave: no new calls, those in flight end. A second one ends it at once.",
     "server.listening": "The gateway takes calls, at `address`.",
+    "server.reloaded": "SIGHUP: every watched file was looked at. `files` are the groups that changed, `problem` what cannot be used.",
+    "server.signal_ignored": "A signal came that the gateway has no use for.",
     "upstream.access_refused": "The vendor refuses the credentials or the endpoint.",
     "upstream.redirect_refused": "The vendor's address redirects elsewhere; credentials are not sent there.",
     "upstream.tls_verification_failed": "The vendor's certificate cannot be verified.",

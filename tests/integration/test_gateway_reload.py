@@ -1,0 +1,31 @@
+"""A reload on demand: every watched file is looked at now, not at the watcher's next turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from gateway.clock import SystemClock
+from gateway.config import load_config
+from gateway.watcher import FileWatcher
+from tests.support.gateway import SETTINGS, running
+from tests.support.upstream import FakeUpstream
+
+
+async def test_a_reload_says_what_it_loaded_and_what_it_could_not(tmp_path: Path) -> None:
+    """Nothing if nothing changed; the watcher's own turns are an hour apart."""
+    file = tmp_path / "facegate.yaml"
+    file.write_text(yaml.safe_dump(SETTINGS))
+    watcher = FileWatcher(clock=SystemClock(), interval_seconds=3600)
+    async with running(load_config(file), config_file=file, upstream=FakeUpstream(), watcher=watcher) as gateway:
+        found = await gateway.reload()
+        assert (found.files, found.problems) == ((), ())
+        file.write_text(yaml.safe_dump({**SETTINGS, "tenants": [{"id": "demo", "face_sets": {"other": "other"}}]}))
+        found = await gateway.reload()
+        assert (found.files, found.problems) == (("configuration",), ())
+        file.write_text("tenants: 7")
+        found = await gateway.reload()
+        assert found.files == ()
+        assert len(found.problems) == 1
+        assert found.problems[0].startswith(f"configuration: {file} ")
