@@ -41,6 +41,9 @@ def command(config_file: Path | None) -> None:
     # A second time, for callers that do not come by `__main__`.
     process_signals.hold()
     config = load(config_file)
+    if process_signals.leaving:
+        # Nothing is open yet, and the rest of the start takes a second.
+        return
     import uvloop
 
     from gateway.telemetry.logging import configure_logging

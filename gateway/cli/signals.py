@@ -32,11 +32,11 @@ HANDLED = frozenset(number for number in signal.valid_signals() if number not in
 
 
 class ProcessSignals:
-    """Takes the process's signals; `deliver_to` says who is told of them."""
+    """Takes the process's signals; `leaving` is whether one to leave has come."""
 
     def __init__(self) -> None:
         self._kept: list[int] = []
-        self._leaving = False
+        self.leaving = False
         self._deliver: Callable[[int], None] = self._kept.append
 
     def hold(self) -> None:
@@ -58,10 +58,10 @@ class ProcessSignals:
 
     def _arrive(self, number: int, _: FrameType | None) -> None:
         if number in LEAVE:
-            if self._leaving:
+            if self.leaving:
                 # Nothing may hold up the second signal: not a call in flight, not a flush.
                 os._exit(1)
-            self._leaving = True
+            self.leaving = True
         self._deliver(number)
 
 

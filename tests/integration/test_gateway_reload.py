@@ -15,13 +15,17 @@ from tests.support.upstream import FakeUpstream
 
 async def test_a_reload_says_what_it_loaded_and_what_it_could_not(tmp_path: Path) -> None:
     """Nothing if nothing changed; the watcher's own turns are an hour apart."""
+    for name in ("id", "secret"):
+        (tmp_path / name).write_text(f"the-{name}")
+    credential = {"name": "a", "api_id_file": str(tmp_path / "id"), "api_secret_file": str(tmp_path / "secret")}
+    settings = {**SETTINGS, "upstream": {"credentials": [credential]}}
     file = tmp_path / "facegate.yaml"
-    file.write_text(yaml.safe_dump(SETTINGS))
+    file.write_text(yaml.safe_dump(settings))
     watcher = FileWatcher(clock=SystemClock(), interval_seconds=3600)
-    async with running(load_config(file), config_file=file, upstream=FakeUpstream(), watcher=watcher) as gateway:
+    async with running(load_config(file, {}), config_file=file, upstream=FakeUpstream(), watcher=watcher) as gateway:
         found = await gateway.reload()
         assert (found.files, found.problems) == ((), ())
-        file.write_text(yaml.safe_dump({**SETTINGS, "tenants": [{"id": "demo", "face_sets": {"other": "other"}}]}))
+        file.write_text(yaml.safe_dump({**settings, "tenants": [{"id": "demo", "face_sets": {"other": "other"}}]}))
         found = await gateway.reload()
         assert (found.files, found.problems) == (("configuration",), ())
         file.write_text("tenants: 7")
