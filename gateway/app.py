@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gateway.auth.authenticator import Authenticator
 from gateway.auth.build import open_auth
 from gateway.cache.build import open_cache
 from gateway.cache.flights import Flights
@@ -19,6 +21,7 @@ from gateway.config import Config, ConfigError
 from gateway.config.server import OpsConfig, ServerConfig
 from gateway.config.store_access import quota_access
 from gateway.files import RESERVE
+from gateway.memory_limit import container_limit_bytes
 from gateway.ops.listener import Readiness, serve_ops
 from gateway.ops.status import StatusReport
 from gateway.quota.build import Quota, build_quota
@@ -35,7 +38,7 @@ from gateway.rpc.service import FaceSearchService
 from gateway.rpc.services import SERVICE_NAMES, SERVICES
 from gateway.rpc.tls import BadTlsMaterial, ServerTls
 from gateway.search import FaceSearch, Landed
-from gateway.server import CannotListen, GrpcServer
+from gateway.server import CannotListen, GrpcServer, max_connections
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
@@ -152,7 +155,7 @@ async def open_gateway(
         )
         health = Health(SERVICE_NAMES)
         reflection = Reflection((*SERVICE_NAMES, HEALTH)) if config.server.reflection else None
-        door = OpenDoor(telemetry.refusals)
+        door = OpenDoor(telemetry.refusals, telemetry.open_calls)
         dispatcher = Dispatcher(
             {
                 **FaceSearchService(search, quota.gate, quota.usage, clock).methods(),
@@ -162,9 +165,12 @@ async def open_gateway(
             chain.frame,
             {**health.routes(door), **(reflection.routes(door) if reflection is not None else {})},
         )
-        probes = Dispatcher({}, (), chain.frame, health.routes(OpenDoor(telemetry.refusals)))
-        tls = _tls(config.server, watcher, clock)
-        server = GrpcServer(dispatcher, probes, health, reflection, tls=tls)
+        probes = Dispatcher({}, (), chain.frame, health.routes(OpenDoor(telemetry.refusals, telemetry.open_calls)))
+        tls = _tls(config.server, auth.authenticator, watcher, clock)
+        connections = max_connections(
+            config.server.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0], container_limit_bytes()
+        )
+        server = GrpcServer(dispatcher, probes, health, reflection, tls=tls, connections=connections)
 
         def stores_serving() -> dict[str, bool]:
             return {"quota": not quota.gate.degraded, "cache": cache.available()}
@@ -274,7 +280,7 @@ async def _open_upstream(
         raise StartError(str(error)) from None
 
 
-def _tls(config: ServerConfig, watcher: FileWatcher, clock: Clock) -> ServerTls | None:
+def _tls(config: ServerConfig, authenticator: Authenticator, watcher: FileWatcher, clock: Clock) -> ServerTls | None:
     if config.tls.cert_file is None or config.tls.key_file is None:
         return None
     tls = ServerTls(config.tls.cert_file, config.tls.key_file, config.tls.client_ca_file, clock=clock)
@@ -284,6 +290,9 @@ def _tls(config: ServerConfig, watcher: FileWatcher, clock: Clock) -> ServerTls 
             await asyncio.to_thread(tls.reload)
         except BadTlsMaterial as error:
             raise FileRejected(error.file, error.why) from None
+        if tls.client_authorities is not None:
+            # Connections that are open were verified by the former ones.
+            authenticator.trust_authorities(tls.client_authorities)
 
     watcher.watch(tls.files, reload, "TLS certificate")
     try:

@@ -33,6 +33,8 @@ _OPTIONS: dict[str, int] = {
     "grpc.absolute_max_metadata_size": MAX_METADATA_BYTES,
     "grpc.max_connection_age_ms": 300_000,
     "grpc.max_connection_age_grace_ms": _CONNECTION_GRACE_MS,
+    # An idle connection takes one of a limited number. A caller that has another call to make connects again by itself.
+    "grpc.max_connection_idle_ms": 120_000,
     "grpc.keepalive_time_ms": 60_000,
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.keepalive_permit_without_calls": 1,
@@ -44,30 +46,37 @@ _OPTIONS: dict[str, int] = {
     "grpc.http2.lookahead_bytes": 1024 * 1024,
 }
 
-OPTIONS: tuple[tuple[str, int], ...] = tuple(
-    (
-        _OPTIONS
-        | {
-            "grpc.max_receive_message_length": MAX_BODY_BYTES,
-            # Further calls of a connection wait at the caller. Streams that are opened and reset as fast as they can be
-            # are refused by gRPC itself, with a limit that spares a caller's burst of calls, see docs/adr/0006.
-            "grpc.max_concurrent_streams": 256,
-            "grpc.http.overload_protection": 1,
-        }
-    ).items()
-)
+CALLER_OPTIONS: dict[str, int] = _OPTIONS | {
+    "grpc.max_receive_message_length": MAX_BODY_BYTES,
+    # Further calls of a connection wait at the caller. Streams that are opened and reset as fast as they can be are refused by
+    # gRPC itself, with a limit that spares a caller's burst of calls, see docs/adr/0006.
+    "grpc.max_concurrent_streams": 256,
+    "grpc.http.overload_protection": 1,
+}
 
-PROBE_OPTIONS: tuple[tuple[str, int], ...] = tuple(
-    (
-        _OPTIONS
-        | {
-            "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-            "grpc.max_concurrent_streams": 16,
-            "grpc.http2.lookahead_bytes": 64 * 1024,
-        }
-    ).items()
-)
+PROBE_OPTIONS: dict[str, int] = _OPTIONS | {
+    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+    "grpc.max_concurrent_streams": 16,
+    "grpc.max_allowed_incoming_connections": 64,
+    "grpc.http2.lookahead_bytes": 64 * 1024,
+}
 """Of the listener for probes, to which everybody may connect in plaintext: nothing large is meant for it."""
+
+MAX_CONNECTIONS = 1024
+_OTHER_DESCRIPTORS = 192
+"""Kept for connections to the vendor and the stores, for files, the operators' listener and gRPC's own."""
+_CONNECTION_BYTES = 1024 * 1024
+"""What one connection may take of the container's memory, its unread messages included."""
+
+
+def max_connections(configured: int | None, descriptors: int, container_bytes: int | None) -> int:
+    """Connections of callers: as configured, or what descriptors and memory allow, and one at least."""
+    if configured is not None:
+        return configured
+    limits = [MAX_CONNECTIONS, descriptors - _OTHER_DESCRIPTORS]
+    if container_bytes is not None:
+        limits.append(container_bytes // _CONNECTION_BYTES)
+    return max(1, min(limits))
 
 
 _QUIET_SECONDS = 1.0
@@ -90,13 +99,16 @@ class GrpcServer:
         reflection: Reflection | None,
         *,
         tls: ServerTls | None,
+        connections: int,
     ) -> None:
+        """`connections` is how many callers may have open; further ones are closed at once."""
+        options = CALLER_OPTIONS | {"grpc.max_allowed_incoming_connections": connections}
         self._health = health
         self._reflection = reflection
         with _patient_threads():
             self._credentials = tls.credentials() if tls is not None else None
-            self._server = grpc.aio.server(options=OPTIONS)
-            self._probes = grpc.aio.server(options=PROBE_OPTIONS)
+            self._server = grpc.aio.server(options=tuple(options.items()))
+            self._probes = grpc.aio.server(options=tuple(PROBE_OPTIONS.items()))
         self._server.add_generic_rpc_handlers((dispatcher,))
         self._probes.add_generic_rpc_handlers((probes,))
 

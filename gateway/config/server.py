@@ -64,13 +64,22 @@ class ServerConfig(Section):
         json_schema_extra={"unit": "calls"},
         description="Most calls in flight; further ones are refused with GATEWAY_OVERLOADED. Health is exempt.",
     )
-    max_body_bytes_in_flight: int = Field(
-        default=268_435_456,
+    max_body_bytes_in_flight: int | None = Field(
+        default=None,
         ge=1,
         le=1 << 40,
         json_schema_extra={"unit": "bytes"},
-        description="Most bytes of request bodies in flight. Further bodies wait unread at their callers, as many as would "
-        "fit; calls beyond those are refused with GATEWAY_OVERLOADED.",
+        description="Maximum bytes of request bodies in memory. A body counts as 7 MiB until it has arrived. Further bodies "
+        "wait unread at their callers, as many as would fit; calls beyond those are refused with GATEWAY_OVERLOADED. If "
+        "unset: 256 MiB, or an eighth of the container's memory limit if that is less.",
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        json_schema_extra={"unit": "connections"},
+        description="Maximum number of open connections of callers; further ones are closed at once. If unset: 1024, or "
+        "less if the process may have fewer descriptors or the container little memory.",
     )
     default_deadline_seconds: float = Field(
         default=15, gt=0, le=600, description="Deadline of a call that comes without one."

@@ -15,6 +15,7 @@ from gateway.errors import DeadlineExceeded, GatewayOverloaded, InvalidRequest
 from gateway.rpc.call import Call
 from gateway.rpc.places import Places
 from gateway.rpc.room import Room
+from gateway.telemetry.refusal_kinds import RefusalKind
 
 MAX_BODY_BYTES = 7 * 1024 * 1024
 """gRPC's own limit of a message: 5 MiB as base64 fits, so that an oversize image gets a proper error."""
@@ -87,7 +88,9 @@ class Bodies:
             raw: object = await call.context.read()
         except asyncio.CancelledError:
             if reading.given_up and task.uncancel() == 0:
+                call.record.refusal = RefusalKind.BODY_LATE
                 raise DeadlineExceeded("the request's body did not arrive in time") from None
+            call.record.refusal = RefusalKind.GONE_BEFORE_BODY
             raise
         finally:
             del self._reading[call]

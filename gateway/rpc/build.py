@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.auth.authenticator import Authenticator
 from gateway.clock import Clock
 from gateway.config.server import ServerConfig
+from gateway.memory_limit import container_limit_bytes
 from gateway.quota.build import Quota
 from gateway.rpc.bodies import MAX_BODY_BYTES, Bodies
 from gateway.rpc.errors import AnswerErrors
@@ -17,6 +18,8 @@ from gateway.rpc.guards.capacity import Capacity
 from gateway.rpc.guards.limit import Limit
 from gateway.rpc.room import Room
 from gateway.telemetry.calls import Calls
+
+DEFAULT_BODY_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ def build_chain(
     config: ServerConfig, *, authenticator: Authenticator, quota: Quota, calls: Calls, clock: Clock
 ) -> Chain:
     """The chain that the settings describe."""
-    room = Room(config.max_body_bytes_in_flight, MAX_BODY_BYTES)
+    room = Room(max_body_bytes(config.max_body_bytes_in_flight, container_limit_bytes()), MAX_BODY_BYTES)
     capacity = Capacity(config.max_concurrent_rpcs, room)
     guards = (
         # A stranger costs nothing more.
@@ -52,3 +55,14 @@ def build_chain(
         default_deadline_seconds=config.default_deadline_seconds,
     )
     return Chain(frame, capacity, room)
+
+
+def max_body_bytes(configured: int | None, container_bytes: int | None) -> int:
+    """Bytes of bodies in flight: as configured, or what the container's memory allows.
+
+    A byte of a body takes up to four of resident memory while its call goes on: in gRPC's buffers, as the message, as the
+    image and as the form for the vendor. An eighth of the limit keeps all of that within half of it.
+    """
+    if configured is not None:
+        return configured
+    return DEFAULT_BODY_BYTES if container_bytes is None else min(DEFAULT_BODY_BYTES, container_bytes // 8)

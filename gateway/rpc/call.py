@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 
+from gateway.auth.authenticator import PeerCertificate
 from gateway.model import Principal, Tenant
 from gateway.telemetry.record import CallRecord
 
@@ -30,7 +31,7 @@ class Call:
 
     `authorization` holds every value of that metadata key; `deadline` is monotonic. `principal` is None until the caller
     is authenticated, `held` until the call has a place, `admission` until a search was admitted by its tenant's limits.
-    `counted` says that the call is a search that the ledger counts when it ends.
+    `generation` is that of the credentials in force when it was. `counted` says that the call is a search that the ledger counts when it ends.
     """
 
     method: str
@@ -40,6 +41,8 @@ class Call:
     context: Context
     deadline: float = 0.0
     principal: Principal | None = None
+    peer: PeerCertificate | None = None
+    generation: int = 0
     held: Held | None = None
     admission: Admission | None = None
     message: bytes | None = None

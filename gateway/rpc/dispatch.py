@@ -18,6 +18,8 @@ from gateway.errors import MethodNotImplemented
 from gateway.rpc.frame import Frame, Method
 from gateway.rpc.policy import POLICY
 
+UNKNOWN_METHOD = "unknown"
+
 
 class Route:
     """What gRPC's own `…_rpc_method_handler` functions make: it looks at these attributes alone."""
@@ -59,6 +61,8 @@ class Dispatcher(grpc.GenericRpcHandler):
                 raise ValueError(f"{path} has no permission in rpc/policy.py")
             method = methods.get(path)
             self._routes[path] = self._missing(path) if method is None else self._route(path, method, descriptor)
+        # A stranger chooses the path, so it goes nowhere.
+        self._unknown = Route(frame.refusing(UNKNOWN_METHOD, MethodNotImplemented, known=False), None)
 
     def _route(self, path: str, method: Method, descriptor: MethodDescriptor) -> Route:
         if descriptor.client_streaming or descriptor.server_streaming:
@@ -67,12 +71,9 @@ class Dispatcher(grpc.GenericRpcHandler):
         return Route(self._frame.around(path, method), response_class.SerializeToString)
 
     def _missing(self, path: str) -> Route:
-        return Route(self._frame.refusing(path, MethodNotImplemented, known=path in POLICY), None)
+        return Route(self._frame.refusing(path, MethodNotImplemented, known=True), None)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, Message]:
         """The route of one call. Runs on its headers, before its message is read."""
-        path = handler_call_details.method
-        route = self._routes.get(path)
-        if route is None:
-            route = self._missing(path)
-        return route  # type: ignore[return-value]
+        # gRPC looks at the attributes alone.
+        return self._routes.get(handler_call_details.method, self._unknown)  # type: ignore[return-value]

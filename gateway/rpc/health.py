@@ -82,6 +82,7 @@ class Health:
 
     async def _check(self, door: OpenDoor, _: object, context: Stream) -> HealthCheckResponse | None:
         """The status of a service; NOT_FOUND for a name that is not served."""
+        door.opened("health_check")
         try:
             status = self._status(await self._name(door, context))
             if status is None:
@@ -93,6 +94,7 @@ class Health:
 
     async def _watch(self, door: OpenDoor, _: object, context: Stream) -> None:
         """The status of a service now and at each change; SERVICE_UNKNOWN for a name that is not served."""
+        door.opened("health_watch")
         try:
             with self._watchers.one(context):
                 await self._report_changes(await self._name(door, context), context)

@@ -16,6 +16,7 @@ from grpc import StatusCode
 from grpc.aio import ServicerContext
 
 from gateway.rpc.places import Places
+from gateway.telemetry.instruments import Counter
 from gateway.telemetry.refusal_kinds import RefusalKind
 from gateway.telemetry.refusals import Refusals
 
@@ -41,9 +42,15 @@ class Refused(Exception):
 class OpenDoor:
     """Bounds what the open calls of one listener may hold: messages that are being read at the same time."""
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(self, refusals: Refusals, calls: Counter) -> None:
+        """`calls` counts the calls of open services by what they are."""
         self._refusals = refusals
+        self._calls = calls
         self._reading: dict[asyncio.Task[Any], tuple[float, list[bool]]] = {}
+
+    def opened(self, kind: str) -> None:
+        """Counts a call."""
+        self._calls.add((kind,))
 
     async def read(self, context: Stream, *, seconds: float = READ_SECONDS) -> bytes | None:
         """The next message; None if the caller sends no more. Raises `Refused`."""

@@ -56,6 +56,7 @@ class Reflection:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        door.opened("reflection")
         try:
             with self._streams.one(context):
                 await self._answer_all(door, context)

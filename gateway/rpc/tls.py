@@ -14,6 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from gateway.clock import Clock
+from gateway.files import read_file
+
+# Far above a chain or a bundle of authorities.
+MAX_FILE_BYTES = 1024 * 1024
 
 
 class BadTlsMaterial(Exception):
@@ -35,6 +39,8 @@ class ServerTls:
         self._clock = clock
         self._loaded: grpc.ServerCertificateConfiguration | None = None
         self._taken: grpc.ServerCertificateConfiguration | None = None
+        self.client_authorities: bytes | None = None
+        """What `client_ca_file` held when it was last loaded, PEM."""
         self.expiries: Mapping[str, float] = {}
         """When the certificates in force end, in seconds since 1970: `server`, and `client_ca` (its first), if any."""
 
@@ -93,6 +99,7 @@ class ServerTls:
                 raise BadTlsMaterial(self._client_ca_file, "holds no PEM certificates") from None
             self._require_valid(self._client_ca_file, trusted)
             expiries["client_ca"] = _end(trusted)
+            self.client_authorities = authorities
         return grpc.ssl_server_certificate_configuration([(key, chain)], authorities), expiries
 
     def _require_valid(self, file: Path, certificates: Sequence[Certificate]) -> None:
@@ -113,6 +120,6 @@ def _end(certificates: Sequence[Certificate]) -> float:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_file(file, MAX_FILE_BYTES)
     except OSError as error:
-        raise BadTlsMaterial(file, f"cannot be read ({error.strerror})") from None
+        raise BadTlsMaterial(file, f"cannot be read ({error.strerror or error})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.auth.authenticator import Authenticator, PeerCertificate
 from gateway.auth.authorizer import require
 from gateway.clock import Clock
+from gateway.errors import CredentialsInvalid
 from gateway.model import Principal
 from gateway.rpc.call import Call, Context
 from gateway.rpc.policy import POLICY
@@ -22,7 +23,10 @@ class Authenticate:
     def on_headers(self, call: Call) -> bool:
         """False if an issuer's keys have to be fetched."""
         started = self._clock.monotonic()
+        call.generation = self._authenticator.generation
         principal = None
+        if self._certificates:
+            call.peer = _peer(call.context)
         if not (self._certificates and self._authenticator.needs_peer):
             principal = self._authenticator.known(call.authorization)
         if principal is None:
@@ -34,7 +38,7 @@ class Authenticate:
 
     def _at_once(self, call: Call) -> Principal | None:
         """The principal, if `authenticate` needs no wait: then its first step is the whole coroutine."""
-        attempt = self._authenticator.authenticate(call.authorization, self._peer(call.context))
+        attempt = self._authenticator.authenticate(call.authorization, call.peer)
         try:
             attempt.send(None)
         except StopIteration as done:
@@ -46,11 +50,22 @@ class Authenticate:
     async def wait(self, call: Call) -> None:
         """Authenticates the call, however long it takes."""
         started = self._clock.monotonic()
-        principal = await self._authenticator.authenticate(call.authorization, self._peer(call.context))
+        principal = await self._authenticator.authenticate(call.authorization, call.peer)
+        call.generation = self._authenticator.generation
         self._proven(call, principal, started)
 
     def on_message(self, call: Call) -> None:
-        """Looks the caller up again."""
+        """Looks the caller up again: its message may have taken minutes, and its credentials may be gone."""
+        before = call.principal
+        assert before is not None
+        now = self._authenticator.current(before, call.generation, call.authorization, call.peer)
+        if now is before:
+            return
+        if now.tenant.id != before.tenant.id:
+            # The credential changed hands. What was charged is the former tenant's, so the call cannot go on as the other's.
+            raise CredentialsInvalid
+        call.principal = now
+        require(now, POLICY[call.method])
 
     def on_end(self, call: Call) -> None:
         """Took nothing."""
@@ -61,8 +76,7 @@ class Authenticate:
         call.record.spent("auth", started, self._clock.monotonic())
         require(principal, POLICY[call.method])
 
-    def _peer(self, context: Context) -> PeerCertificate | None:
-        if not self._certificates:
-            return None
-        pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
-        return PeerCertificate(pem=pem) if pem else None
+
+def _peer(context: Context) -> PeerCertificate | None:
+    pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+    return PeerCertificate(pem=pem) if pem else None

@@ -11,6 +11,7 @@ from gateway.errors import GatewayOverloaded
 from gateway.rpc.call import Call
 from gateway.rpc.places import Places
 from gateway.rpc.room import Room
+from gateway.telemetry.refusal_kinds import RefusalKind
 
 
 class Held:
@@ -63,6 +64,8 @@ class Capacity:
         tenant = call.tenant.id
         places = self._answering
         if not places.has(tenant):
+            if places.held(tenant):
+                call.record.refusal = RefusalKind.TENANT_SHARE
             raise GatewayOverloaded(retry_after_seconds=1.0)
         places.take(tenant)
         call.held = Held(self, tenant)

@@ -67,7 +67,9 @@ class Limit:
         call.record.quota_remaining, call.record.degraded = admission.remaining, admission.degraded
 
     def on_message(self, call: Call) -> None:
-        """Charged on its headers already."""
+        """Charged on its headers already. The tenant's face sets may have changed since."""
+        if call.admission is not None:
+            call.admission.tenant = call.tenant
 
     def on_end(self, call: Call) -> None:
         """Frees the call's slot, unless a search of its that is upstream keeps it."""
