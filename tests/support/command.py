@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,11 +21,15 @@ class Ended:
 
 
 async def started(
-    *arguments: str, environ: Mapping[str, str] | None = None, output: int = asyncio.subprocess.PIPE
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    output: int = asyncio.subprocess.PIPE,
+    before: Sequence[str] = (),
 ) -> asyncio.subprocess.Process:
-    """`facegate ARGUMENTS`, running; `output` is where both of its streams go."""
+    """`facegate ARGUMENTS`, running; `output` is where both of its streams go, `before` a command that runs the rest."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FACEGATE_")}
     return await asyncio.create_subprocess_exec(
+        *before,
         sys.executable,
         "-m",
         "gateway",
