@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from gateway.auth.tokens import new_token
 from tests.support.attack_process import Figures, attacked
@@ -23,6 +24,9 @@ from tests.support.vendor_process import VendorProcess, vendor_process
 
 HONEST, ATTACKER = "kyc", "mallory"
 LONG = os.environ.get("ABUSE") == "long"
+
+
+long_only = pytest.mark.skipif(not LONG, reason="one more example of its kind, or one that takes longer: `make abuse`")
 
 
 def scaled(short: float, long: float) -> float:
@@ -55,10 +59,17 @@ class AbuseStage:
         module, _, function = name.rpartition(".")
         return attacked(f"tests.abuse.attackers.{module}", function, at or self.gateway.address, **options)
 
-    def load(self, tenant_id: str, per_second: float, seconds: float, **options: Any) -> AbstractAsyncContextManager[Figures]:
-        """Searches of a tenant in an open loop; options of `tests.support.open_loop.offer`. Ends after the last answer."""
+    def load(
+        self, tenant_id: str, per_second: float, seconds: float | None = None, **options: Any
+    ) -> AbstractAsyncContextManager[Figures]:
+        """Searches of a tenant in an open loop, inside the block or for so many seconds and until the last answer.
+
+        Options are those of `tests.support.open_loop.offer`.
+        """
         metadata = [("authorization", f"Bearer {self.tokens[tenant_id]}")]
-        options = {"metadata": metadata, "per_second": per_second, "seconds": seconds, **options}
+        options = {"metadata": metadata, "per_second": per_second, **options}
+        if seconds is not None:
+            options |= {"seconds": seconds, "to_its_end": True}
         return attacked("tests.support.open_loop", "offer", self.gateway.address, **options)
 
     def reconfigure(self, **sections: Any) -> None:
@@ -121,13 +132,14 @@ async def abuse_stage(
     folder: Path,
     *,
     attacker: dict[str, Any] | None = None,
+    tenants: list[dict[str, Any]] | None = None,
     vendor_seconds: float = 0.0,
     process: dict[str, Any] | None = None,
     **sections: Any,
 ) -> AsyncIterator[AbuseStage]:
-    """The stage. `attacker`: the attacking tenant's settings; `process`: arguments of `gateway_process`."""
+    """The stage. `attacker`: the attacking tenant's settings, or else `tenants`; `process`: for `gateway_process`."""
     tokens = {name: new_token() for name in (HONEST, ATTACKER)}
-    tenants = [
+    tenants = tenants or [
         tenant(HONEST, holder_of(tokens[HONEST])),
         {**tenant(ATTACKER, holder_of(tokens[ATTACKER])), **(attacker or {})},
     ]

@@ -7,7 +7,6 @@ prints a line once the attack is on, goes on until its standard input ends, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
 import time
@@ -57,8 +56,10 @@ class Figures:
 
 
 @asynccontextmanager
-async def attacked(module: str, name: str, address: str, **options: Any) -> AsyncIterator[Figures]:
-    """The attack goes on inside the block; its figures are there after it."""
+async def attacked(
+    module: str, name: str, address: str, *, to_its_end: bool = False, **options: Any
+) -> AsyncIterator[Figures]:
+    """The attack goes on inside the block, or else `to_its_end`; its figures are there after the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -77,8 +78,9 @@ async def attacked(module: str, name: str, address: str, **options: Any) -> Asyn
         line = await asyncio.wait_for(process.stdout.readline(), 60)
         assert line == b"on\n", "the attack did not begin"
         yield figures
-        process.stdin.close()
-        found = json.loads(await asyncio.wait_for(process.stdout.read(), 60))
+        if not to_its_end:
+            process.stdin.close()
+        found = json.loads(await asyncio.wait_for(process.stdout.read(), 120))
         await process.wait()
         found["ends"] = Counter(found["ends"])
         vars(figures).update(found)
@@ -98,10 +100,9 @@ async def _main(module: str, name: str, address: str, options: str) -> None:
     await asyncio.wait((running, ending), return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         running.result()
-    await ending
+    ending.cancel()
     running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    await asyncio.wait((running, ending))
     connections = attack.connections
     figures = Figures(
         sent=sum(one.sent for one in connections),

@@ -70,8 +70,8 @@ class _Load:
         self.seconds: list[float] = []
         self.offered = 0
         metadata = [(str(name), str(value)) for name, value in options.get("metadata", ())]
-        # gRPC's servers take the deadline from here, and end the call themselves when it is over.
-        metadata.append(("grpc-timeout", f"{round(self.deadline_seconds * 1000)}m"))
+        if options.get("announced", True):
+            metadata.append(("grpc-timeout", f"{round(self.deadline_seconds * 1000)}m"))
         self.headers = frames.request_headers(SEARCH, authority, metadata=metadata)
         self._requests = Requests.of(int(options.get("image_bytes", 20_000)), str(options.get("mode", "CACHE_MODE_BYPASS")))
         self._same = None if options.get("distinct", True) else frames.message(self._requests.same)
@@ -104,8 +104,8 @@ class _Load:
 async def offer(attack: Attack) -> None:
     """Offers `per_second` searches over `connections` until it is cancelled.
 
-    Options: `image_bytes`, `mode` of the cache, whether the images are `distinct`, `metadata`, `deadline_seconds`, and
-    `seconds`: after that time it offers no more and waits for the answers.
+    Options: `image_bytes`, `mode` of the cache, whether the images are `distinct`, `metadata`, `deadline_seconds` and
+    whether it is `announced` or the caller just gives up then, `seconds`: after that time it only waits for the answers.
     """
     load = _Load(attack.options, attack.address)
     lanes = [_Lane(await attack.connect(), load) for _ in range(int(attack.options.get("connections", 4)))]

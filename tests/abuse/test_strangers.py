@@ -1,0 +1,83 @@
+"""Callers without credentials: whatever they send, known callers are served."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+import grpc
+from tests.support.abuse_stage import abuse_stage, scaled
+from tests.support.callers import AUDIENCE, ISSUER, claims
+from tests.support.honest import OWN_CONNECTION
+from tests.support.oidc import SigningKey, encode
+
+ATTACKERS_ADDRESS = "127.0.0.66"
+# How much later than alone the slowest calls may be answered on a busy machine.
+SLACK_SECONDS = 0.15
+
+
+async def test_watches_of_one_peer_leave_room_for_others(tmp_path: Path) -> None:
+    """256 health watches from one address: a load balancer at another one still watches."""
+    async with abuse_stage(tmp_path) as stage, stage.honest() as caller:
+        async with (
+            stage.attack("floods.empty_watches", calls=256, source=ATTACKERS_ADDRESS) as attack,
+            grpc.aio.insecure_channel(stage.gateway.address, OWN_CONNECTION) as channel,
+        ):
+            watch = HealthStub(channel).Watch(HealthCheckRequest(), timeout=5)
+            try:
+                seen = HealthCheckResponse.ServingStatus.Name((await watch.read()).status)
+            except grpc.aio.AioRpcError as error:
+                seen = error.code().name
+            watch.cancel()
+            outcomes = await caller.search_for(scaled(1, 5))
+        stage.keep("256 empty Watches", attack, outcomes, f"another's Watch: {seen}")
+
+    assert seen == "SERVING"
+    assert outcomes.all_ok
+
+
+async def test_forged_tokens_hold_nobody_up(tmp_path: Path) -> None:
+    """1,920 signatures to verify, at 16 bytes each."""
+    key = SigningKey("RS256", rsa_bits=4096)
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [key.jwk()]}))
+    auth = {"jwt_issuers": [{"issuer": ISSUER, "audience": AUDIENCE, "jwks_file": str(tmp_path / "keys.json")}]}
+    forged = key.sign(claims(4_000_000_000)).rpartition(".")[0] + "." + encode(bytes(range(256)) * 2)
+    async with abuse_stage(tmp_path, auth=auth) as stage, stage.honest() as caller:
+        alone = await caller.search_for(1)
+        async with stage.attack("floods.forged_tokens", token=forged, calls=1920) as attack:
+            outcomes = await caller.search_for(scaled(2, 5))
+        stage.keep("1,920 forged RSA-4096 JWTs", attack, outcomes, f"alone p99 {alone.percentile(99) * 1e3:.0f} ms")
+
+    assert outcomes.all_ok
+    assert outcomes.percentile(99) < alone.percentile(99) + SLACK_SECONDS
+
+
+async def test_refused_calls_hold_nobody_up(tmp_path: Path) -> None:
+    """Without a pause, 64 at a time on each of 4 connections."""
+    async with abuse_stage(tmp_path) as stage, stage.honest() as caller:
+        alone = await caller.search_for(1)
+        async with stage.attack("floods.refused", connections=4, in_flight=64) as attack:
+            outcomes = await caller.search_for(scaled(2, 10))
+        ended = attack.ends.total()
+        notes = f"{ended} refused, alone p99 {alone.percentile(99) * 1e3:.0f} ms"
+        stage.keep("refused calls without a pause", attack, outcomes, notes)
+
+    assert outcomes.all_ok
+    assert outcomes.percentile(99) < alone.percentile(99) + SLACK_SECONDS
+
+
+async def test_a_reflection_stream_holds_nobody_up(tmp_path: Path) -> None:
+    """One stream that asks for thirty times its own bytes, without a pause."""
+    symbol = "facegate.search.v1.FaceSearchService"
+    async with abuse_stage(tmp_path) as stage, stage.honest() as caller:
+        alone = await caller.search_for(1)
+        async with stage.attack("floods.reflection_stream", symbol=symbol) as attack:
+            outcomes = await caller.search_for(scaled(2, 10))
+        notes = f"{attack.received / max(1, attack.sent):.0f} times the bytes"
+        stage.keep("one reflection stream", attack, outcomes, notes)
+
+    assert outcomes.all_ok
+    assert outcomes.percentile(99) < alone.percentile(99) + SLACK_SECONDS
