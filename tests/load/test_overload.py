@@ -22,10 +22,9 @@ async def test_five_times_the_load_is_shed_with_a_reason(tmp_path: Path, image_b
     seconds = scaled(3, 10)
     how = {"image_bytes": image_bytes, "connections": 8, "deadline_seconds": 1.0}
     async with abuse_stage(tmp_path) as stage:
-        async with stage.load(HONEST, 2500 if image_bytes < 50_000 else 1500, scaled(1.5, 5), **how) as first:
+        async with stage.load(HONEST, seconds=scaled(1.5, 5), at_once=8, **how) as first:
             pass
-        # What it carries when it is busy; at least this rate is its peak.
-        peak = first.notes["counts"].get("OK", 0) / scaled(1.5, 5)
+        peak = first.notes["counts"]["OK"] / scaled(1.5, 5)
         async with grpc.aio.insecure_channel(stage.gateway.address, OWN_CONNECTION) as channel:
             health = HealthStub(channel)
             async with stage.load(ATTACKER, TIMES * peak, seconds, **how) as load:
@@ -39,7 +38,8 @@ async def test_five_times_the_load_is_shed_with_a_reason(tmp_path: Path, image_b
             f"{counts}; peak {peak:.0f}/s, goodput {share:.2f} of it; the honest ones are health checks",
         )
 
-    bare = {end: count for end, count in counts.items() if end.endswith("bare") or end.startswith("reset")}
+    # Status 4 is the caller's own deadline, which gRPC's server sees as well.
+    bare = {end for end in counts if (end.endswith("bare") and end != "status 4 bare") or end.startswith("reset")}
     assert not bare
     assert probes.all_ok
     assert probes.percentile(99) < 1.0
@@ -72,7 +72,7 @@ async def test_hits_are_served_while_the_vendor_hangs(tmp_path: Path) -> None:
     """Another tenant's misses wait for the vendor; a tenant that only hits is served all the same."""
     async with abuse_stage(tmp_path) as stage, stage.honest(mode="CACHE_MODE_UNSPECIFIED") as caller:
         await stage.vendor.latency(30)
-        async with stage.load(ATTACKER, 300, image_bytes=20_000, deadline_seconds=5) as load:
+        async with stage.load(ATTACKER, 1100, image_bytes=20_000, deadline_seconds=5) as load:
             await asyncio.sleep(0.5)  # Until the misses have taken all there is to take.
             outcomes = await caller.search_for(scaled(2, 10), per_second=40)
         stage.keep("hits while the vendor hangs", load, outcomes, str(load.notes["counts"]))

@@ -60,7 +60,7 @@ class AbuseStage:
         return attacked(f"tests.abuse.attackers.{module}", function, at or self.gateway.address, **options)
 
     def load(
-        self, tenant_id: str, per_second: float, seconds: float | None = None, **options: Any
+        self, tenant_id: str, per_second: float = 0, seconds: float | None = None, **options: Any
     ) -> AbstractAsyncContextManager[Figures]:
         """Searches of a tenant in an open loop, inside the block or for so many seconds and until the last answer.
 
@@ -78,8 +78,9 @@ class AbuseStage:
         write_config(self.gateway.config_file, self.settings)
 
     def keep(self, name: str, attack: Figures | None, outcomes: Outcomes | None, notes: str = "") -> Measurement:
-        """Notes what was measured from the stage's beginning up to now."""
-        self.meter.read()
+        """Notes what was measured from the stage's beginning up to now, or to the end of the process."""
+        if self.gateway.process.returncode is None:
+            self.meter.read()
         good = outcomes is not None and bool(outcomes.seconds)
         measured = Measurement(
             name=name,

@@ -58,6 +58,12 @@ class _Lane:
             self._load.ended(end, self._load.now() - due)
         self.send()
 
+    def top_up(self, at_once: int) -> None:
+        """In a closed loop: as many calls as there should be at once."""
+        while len(self.connection.open_streams) + len(self.waiting) < at_once:
+            self.waiting.append(self._load.now())
+            self._load.offered += 1
+
 
 class _Load:
     """All lanes together, and what came of the calls."""
@@ -65,7 +71,8 @@ class _Load:
     def __init__(self, options: dict[str, Any], authority: str) -> None:
         self.now = asyncio.get_running_loop().time
         self.deadline_seconds = float(options.get("deadline_seconds", 1.0))
-        self.per_second = float(options["per_second"])
+        self.per_second = float(options.get("per_second", 0))
+        self.at_once = int(options.get("at_once", 0))
         self.counts: Counter[str] = Counter()
         self.seconds: list[float] = []
         self.offered = 0
@@ -104,7 +111,7 @@ class _Load:
 async def offer(attack: Attack) -> None:
     """Offers `per_second` searches over `connections` until it is cancelled.
 
-    Options: `image_bytes`, `mode` of the cache, whether the images are `distinct`, `metadata`, `deadline_seconds` and
+    Options: `at_once` keeps as many in flight on each connection instead, to find out what a server carries; `image_bytes`, `mode` of the cache, whether the images are `distinct`, `metadata`, `deadline_seconds` and
     whether it is `announced` or the caller just gives up then, `seconds`: after that time it only waits for the answers.
     """
     load = _Load(attack.options, attack.address)
@@ -119,6 +126,8 @@ async def offer(attack: Attack) -> None:
                 lanes[load.offered % len(lanes)].waiting.append(began + load.offered / load.per_second)
                 load.offered += 1
             for lane in lanes:
+                if passed < seconds:
+                    lane.top_up(load.at_once)
                 lane.give_up()
                 lane.send()
             if passed >= seconds and load.offered == sum(load.counts.values()):
