@@ -64,6 +64,14 @@ sandbox: $(VENV)/.ready ## Run the local stand-in for the vendor's endpoint
 test: $(VENV)/.ready ## Run the tests (TESTS="tests/unit -k codec" for some)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
+.PHONY: abuse
+abuse: $(VENV)/.ready ## Attacks and overload at full length, with a table of what each cost (TESTS="tests/load" for some)
+	@ABUSE=long $(BIN)/python -m tests.abuse.table $(TESTS)
+
+.PHONY: mutants
+mutants: $(VENV)/.ready ## Take one protection out at a time: a test must notice (ARGS="late_loop" for some)
+	@$(BIN)/python -m scripts.mutants $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.ready ## Style of Python and protobuf; no breaking change of the protobuf contract
 	$(BIN)/ruff check .

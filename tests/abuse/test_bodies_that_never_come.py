@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from gateway.auth.tokens import new_token
-from tests.support.abuse_stage import ATTACKER, HONEST, abuse_stage, scaled
+from tests.support.abuse_stage import ATTACKER, HONEST, abuse_stage, long_only, scaled
 from tests.support.callers import SPIFFE_ID, tenant, tls_settings
 from tests.support.honest import honest
 from tests.support.open_loop import SEARCH
@@ -23,7 +23,9 @@ BUDGET_MIB = 64
 BUDGETS_RESIDENT = 3
 
 
-@pytest.mark.parametrize("path", [SEARCH, GET_QUOTA], ids=["search", "read"])
+@pytest.mark.parametrize(
+    "path", [pytest.param(SEARCH, id="search"), pytest.param(GET_QUOTA, id="read", marks=long_only)]
+)
 async def test_headers_alone_take_nobodys_place(tmp_path: Path, path: str) -> None:
     """256 streams of a tenant with a concurrency of 1; another tenant is served throughout."""
     async with abuse_stage(tmp_path, attacker=SMALL) as stage, stage.honest() as caller:
@@ -84,6 +86,7 @@ async def test_stalled_bodies_of_a_tenant_stay_within_the_budget(tmp_path: Path)
     assert outcomes.all_ok
 
 
+@long_only
 async def test_stalled_bodies_of_strangers_are_not_read(tmp_path: Path) -> None:
     """The same with a credential of nobody: refused on the headers."""
     stranger = [("authorization", f"Bearer {new_token()}")]
@@ -94,5 +97,3 @@ async def test_stalled_bodies_of_strangers_are_not_read(tmp_path: Path) -> None:
 
     assert stage.grown_mib < 48
     assert outcomes.all_ok
-
-

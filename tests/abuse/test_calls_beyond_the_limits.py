@@ -8,7 +8,7 @@ import pytest
 from facegate.search.v1 import face_search_service_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.support.abuse_stage import ATTACKER, abuse_stage, scaled
+from tests.support.abuse_stage import ATTACKER, abuse_stage, long_only, scaled
 from tests.support.images import jpeg
 
 SERVICE = "/facegate.search.v1.FaceSearchService/"
@@ -36,7 +36,10 @@ FLOODS = {
 }
 
 
-@pytest.mark.parametrize("flood", FLOODS)
+SHORT = ("GetUsage of 400 days", "searches with an invalid image")
+
+
+@pytest.mark.parametrize("flood", [pytest.param(name, marks=() if name in SHORT else long_only) for name in FLOODS])
 async def test_a_flood_beyond_the_rate_slows_nobody(tmp_path: Path, flood: str) -> None:
     """600 calls per second by a tenant that is allowed one: they count against a rate, whatever becomes of them."""
     method, request = FLOODS[flood]
@@ -58,7 +61,7 @@ async def test_a_flood_beyond_the_rate_slows_nobody(tmp_path: Path, flood: str) 
     assert outcomes.percentile(99) < alone.percentile(99) + SLACK_SECONDS
 
 
-@pytest.mark.parametrize(("concurrency", "deadline_seconds"), [(2, 0.05), (7, 0.25)])
+@pytest.mark.parametrize(("concurrency", "deadline_seconds"), [(2, 0.05), pytest.param(7, 0.25, marks=long_only)])
 async def test_searches_that_callers_gave_up_hold_their_slots(
     tmp_path: Path, concurrency: int, deadline_seconds: float
 ) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench.processes import free_port
-from tests.support.abuse_stage import abuse_stage, scaled
+from tests.support.abuse_stage import abuse_stage, long_only, scaled
 
 # What a gateway may need for a few dozen strangers' calls, far below one inflated message per call.
 GROWTH_MIB = 32
 
 
-@pytest.mark.parametrize("listener", ["listen", "health_listen"])
+@pytest.mark.parametrize("listener", ["listen", pytest.param("health_listen", marks=long_only)])
 async def test_health_watches_with_long_names_take_no_memory(tmp_path: Path, listener: str) -> None:
     """60 watches, half a megabyte in all; the same at the plaintext listener that serves health alone."""
     health = f"127.0.0.1:{free_port()}"

@@ -109,5 +109,3 @@ async def finish(connection: RawConnection, streams: list[int], rest: bytes) -> 
             assert not connection.gone.is_set()
             await asyncio.sleep(0.005)
     return Counter(str(connection.ends[stream]) for stream in streams)
-
-

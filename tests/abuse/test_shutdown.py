@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -33,7 +34,9 @@ async def test_a_client_that_ignores_goaway_does_not_hold_the_drain(tmp_path: Pa
     async with abuse_stage(tmp_path, server={"drain_seconds": DRAIN_SECONDS}) as stage:
         async with stage.attack("connections.stubborn") as attack:
             seconds = await ended_after(stage)
-        stage.keep("SIGTERM, a client ignores GOAWAY", None, None, f"ended after {seconds:.1f} s of at most {DRAIN_SECONDS}")
+        stage.keep(
+            "SIGTERM, a client ignores GOAWAY", None, None, f"ended after {seconds:.1f} s of at most {DRAIN_SECONDS}"
+        )
 
     assert seconds < AT_ONCE_SECONDS
     assert attack.connections_lost == 1
@@ -45,11 +48,14 @@ async def test_an_open_reflection_stream_does_not_hold_the_drain(tmp_path: Path)
         abuse_stage(tmp_path, server={"drain_seconds": DRAIN_SECONDS}) as stage,
         grpc.aio.insecure_channel(stage.gateway.address, OWN_CONNECTION) as channel,
     ):
-        stream = ServerReflectionStub(channel).ServerReflectionInfo()
+        stub: Any = cast("Any", ServerReflectionStub)(channel)
+        stream = stub.ServerReflectionInfo()
         await stream.write(ServerReflectionRequest(list_services=""))
         await stream.read()
         seconds = await ended_after(stage)
-        stage.keep("SIGTERM, an open reflection stream", None, None, f"ended after {seconds:.1f} s of at most {DRAIN_SECONDS}")
+        stage.keep(
+            "SIGTERM, an open reflection stream", None, None, f"ended after {seconds:.1f} s of at most {DRAIN_SECONDS}"
+        )
         stream.cancel()
 
     assert seconds < AT_ONCE_SECONDS
@@ -64,4 +70,3 @@ async def test_headers_without_their_end_are_not_waited_for(tmp_path: Path) -> N
         stage.keep("HEADERS without END_HEADERS", attack, None, f"kept for {attack.notes['seconds']:.1f} s")
 
     assert attack.notes["seconds"] < 16
-

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-import grpc
-from tests.support.abuse_stage import abuse_stage, scaled
+from tests.support.abuse_stage import abuse_stage, long_only, scaled
 from tests.support.callers import AUDIENCE, ISSUER, claims
 from tests.support.honest import OWN_CONNECTION
 from tests.support.oidc import SigningKey, encode
@@ -26,7 +27,8 @@ async def test_watches_of_one_peer_leave_room_for_others(tmp_path: Path) -> None
             stage.attack("floods.empty_watches", calls=256, source=ATTACKERS_ADDRESS) as attack,
             grpc.aio.insecure_channel(stage.gateway.address, OWN_CONNECTION) as channel,
         ):
-            watch = HealthStub(channel).Watch(HealthCheckRequest(), timeout=5)
+            health: Any = HealthStub(channel)
+            watch = health.Watch(HealthCheckRequest(), timeout=5)
             try:
                 seen = HealthCheckResponse.ServingStatus.Name((await watch.read()).status)
             except grpc.aio.AioRpcError as error:
@@ -69,6 +71,7 @@ async def test_refused_calls_hold_nobody_up(tmp_path: Path) -> None:
     assert outcomes.percentile(99) < alone.percentile(99) + SLACK_SECONDS
 
 
+@long_only
 async def test_a_reflection_stream_holds_nobody_up(tmp_path: Path) -> None:
     """One stream that asks for thirty times its own bytes, without a pause."""
     symbol = "facegate.search.v1.FaceSearchService"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.abuse_stage import ATTACKER, abuse_stage, long_only, scaled
+from tests.support.gateway_process import Run
 from tests.support.memory_cgroup import memory_cgroup
 
 LIMIT_BYTES = 1 << 30
@@ -23,7 +24,7 @@ LOADS = [
 async def test_large_images_end_in_no_kill(tmp_path: Path, image_bytes: int, per_second: int, connections: int) -> None:
     """The vendor takes 50 ms; callers wait 3 s. What cannot be carried is refused, the rest is answered."""
     with memory_cgroup(LIMIT_BYTES) as group:
-        async with abuse_stage(tmp_path, vendor_seconds=0.05, process={"before": group.enter}) as stage:
+        async with abuse_stage(tmp_path, vendor_seconds=0.05, run=Run(before=group.enter, kill=True)) as stage:
             async with stage.load(
                 ATTACKER,
                 per_second,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -26,7 +27,7 @@ async def test_five_times_the_load_is_shed_with_a_reason(tmp_path: Path, image_b
             pass
         peak = first.notes["counts"]["OK"] / scaled(1.5, 5)
         async with grpc.aio.insecure_channel(stage.gateway.address, OWN_CONNECTION) as channel:
-            health = HealthStub(channel)
+            health: Any = HealthStub(channel)
             async with stage.load(ATTACKER, TIMES * peak, seconds, **how) as load:
                 probes = await at_pace(lambda: health.Check(HealthCheckRequest(), timeout=2), seconds - 0.5, 10)
         counts = load.notes["counts"]

@@ -62,7 +62,9 @@ class Replica:
         """Whether this process has answered calls."""
         assert self.process is not None
         page = values(await metrics_page(self.process.ops_address))
-        return any(count > 0 for name, count in page.items() if name.startswith("rpc_server_call_duration_seconds_count"))
+        return any(
+            count > 0 for name, count in page.items() if name.startswith("rpc_server_call_duration_seconds_count")
+        )
 
 
 @dataclass
@@ -103,7 +105,11 @@ async def test_a_python_client_loses_no_call(tmp_path: Path, lame_duck_seconds: 
     """gRPC's own round robin, with the defaults of everything else."""
     outcomes = Outcomes()
     async with fleet(tmp_path, lame_duck_seconds) as replicas:
-        options = (*OWN_CONNECTION, ("grpc.lb_policy_name", "round_robin"), ("grpc.service_config_disable_resolution", 1))
+        options = (
+            *OWN_CONNECTION,
+            ("grpc.lb_policy_name", "round_robin"),
+            ("grpc.service_config_disable_resolution", 1),
+        )
         async with grpc.aio.insecure_channel(f"ipv4:{replicas.addresses}", options) as channel:
             caller = Honest(channel, replicas.token, "CACHE_MODE_BYPASS")
             await caller.stub.SearchFace(caller.request, metadata=caller.metadata, timeout=20, wait_for_ready=True)
@@ -159,7 +165,9 @@ def go_client() -> Path:
     if not program.exists() or program.stat().st_mtime < max(file.stat().st_mtime for file in sources.iterdir()):
         # Under a name of its own first: tests of another worker may build it as well.
         fresh = program.with_name(f"load-client-{os.getpid()}")
-        subprocess.run([go, "build", "-o", fresh, "."], cwd=sources, check=True, env={**os.environ, "GOFLAGS": "-mod=mod"})
+        subprocess.run(
+            [go, "build", "-o", fresh, "."], cwd=sources, check=True, env={**os.environ, "GOFLAGS": "-mod=mod"}
+        )
         fresh.replace(program)
     return program
 
@@ -168,5 +176,3 @@ def note(client: str, lame_duck_seconds: float, outcome: str) -> None:
     """Keeps the row. Memory and processor time belong to no single process here."""
     name = f"{RESTARTS} rolling restarts, {client}, lame duck {lame_duck_seconds} s{' (long)' if LONG else ''}"
     keep(Measurement(name, 0, 0.0, 0.0, 0.0, outcome, None, None))
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from gateway.auth.tokens import new_token
 from tests.support.attack_process import Figures, attacked
 from tests.support.callers import holder_of, tenant
-from tests.support.gateway_process import GatewayProcess, gateway_process, write_config
+from tests.support.gateway_process import GatewayProcess, Run, gateway_process, write_config
 from tests.support.honest import Honest, Outcomes, honest
 from tests.support.measurements import Measurement, keep
 from tests.support.meter import Meter
@@ -26,6 +26,7 @@ HONEST, ATTACKER = "kyc", "mallory"
 LONG = os.environ.get("ABUSE") == "long"
 
 
+_KILLED = Run(kill=True)
 long_only = pytest.mark.skipif(not LONG, reason="one more example of its kind, or one that takes longer: `make abuse`")
 
 
@@ -43,7 +44,6 @@ class AbuseStage:
     settings: dict[str, Any]
     tokens: dict[str, str]
     meter: Meter
-    seen: list[str] = field(default_factory=list)
 
     @property
     def bearer(self) -> list[tuple[str, str]]:
@@ -135,10 +135,10 @@ async def abuse_stage(
     attacker: dict[str, Any] | None = None,
     tenants: list[dict[str, Any]] | None = None,
     vendor_seconds: float = 0.0,
-    process: dict[str, Any] | None = None,
+    run: Run = _KILLED,
     **sections: Any,
 ) -> AsyncIterator[AbuseStage]:
-    """The stage. `attacker`: the attacking tenant's settings, or else `tenants`; `process`: for `gateway_process`."""
+    """The stage. `attacker`: the attacking tenant's settings, or else `tenants`; `run`: of its process."""
     tokens = {name: new_token() for name in (HONEST, ATTACKER)}
     tenants = tenants or [
         tenant(HONEST, holder_of(tokens[HONEST])),
@@ -146,5 +146,5 @@ async def abuse_stage(
     ]
     async with vendor_process(vendor_seconds) as vendor:
         settings = settings_of(folder, vendor.url, tenants, **sections)
-        async with gateway_process(folder, settings, **{"kill": True, **(process or {})}) as gateway:
+        async with gateway_process(folder, settings, run) as gateway:
             yield AbuseStage(gateway, vendor, settings, tokens, Meter(gateway.pid))

@@ -42,24 +42,26 @@ class GatewayProcess:
         return [json.loads(line) for line in complete.splitlines()]
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a gateway is run. `before` is a command that runs the rest of its arguments.
+
+    `log_bytes_per_second`: how fast its log is read, if not at once. With `kill` it is not given the time to drain.
+    """
+
+    before: Sequence[str] = ()
+    log_bytes_per_second: float | None = None
+    kill: bool = False
+
+
 @asynccontextmanager
 async def gateway_process(
-    folder: Path,
-    settings: dict[str, Any],
-    *,
-    before: Sequence[str] = (),
-    log_bytes_per_second: float | None = None,
-    kill: bool = False,
-    **environ: str,
+    folder: Path, settings: dict[str, Any], run: Run = Run(), /, **environ: str
 ) -> AsyncIterator[GatewayProcess]:
-    """`facegate serve` on a free port with these settings, once it takes connections.
-
-    `before` is a command that runs the rest of its arguments. `log_bytes_per_second`: how fast its log is read. With
-    `kill` it is not given the time to drain.
-    """
+    """`facegate serve` on a free port with these settings, once it takes connections."""
     config_file = folder / "facegate.yaml"
     write_config(config_file, settings)
-    process = await started("serve", "--config", str(config_file), environ=environ, before=before)
+    process = await started("serve", "--config", str(config_file), environ=environ, before=run.before)
     try:
         address, ops_address = await asyncio.wait_for(_addresses_of(process), 60)
     except BaseException:
@@ -68,12 +70,12 @@ async def gateway_process(
         raise
     gateway = GatewayProcess(address, ops_address, config_file, process)
     # Read all along: a full pipe would hold the process up.
-    output = asyncio.gather(_keep(process.stdout, gateway.log, log_bytes_per_second), _keep(process.stderr, []))
+    output = asyncio.gather(_keep(process.stdout, gateway.log, run.log_bytes_per_second), _keep(process.stderr, []))
     try:
         yield gateway
     finally:
         if process.returncode is None:
-            if kill:
+            if run.kill:
                 process.kill()
             else:
                 process.terminate()
@@ -103,7 +105,9 @@ async def _addresses_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
     raise AssertionError((await process.stderr.read()).decode())
 
 
-async def _keep(stream: asyncio.StreamReader | None, pieces: list[bytes], bytes_per_second: float | None = None) -> None:
+async def _keep(
+    stream: asyncio.StreamReader | None, pieces: list[bytes], bytes_per_second: float | None = None
+) -> None:
     assert stream is not None
     while piece := await stream.read(65536):
         pieces.append(piece)

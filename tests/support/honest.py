@@ -66,6 +66,7 @@ class Honest:
     """Searches of one tenant over one connection."""
 
     def __init__(self, channel: grpc.aio.Channel, token: str | None, mode: str) -> None:
+        self.channel = channel
         self.stub: Any = FaceSearchServiceStub(channel)
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
         cache = pb.CacheControl(mode=pb.CacheMode.Value(mode))

@@ -80,7 +80,9 @@ class _Load:
         if options.get("announced", True):
             metadata.append(("grpc-timeout", f"{round(self.deadline_seconds * 1000)}m"))
         self.headers = frames.request_headers(SEARCH, authority, metadata=metadata)
-        self._requests = Requests.of(int(options.get("image_bytes", 20_000)), str(options.get("mode", "CACHE_MODE_BYPASS")))
+        self._requests = Requests.of(
+            int(options.get("image_bytes", 20_000)), str(options.get("mode", "CACHE_MODE_BYPASS"))
+        )
         self._same = None if options.get("distinct", True) else frames.message(self._requests.same)
 
     def body(self) -> bytes:

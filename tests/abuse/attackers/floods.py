@@ -88,7 +88,12 @@ async def calls(attack: Attack) -> None:
 
 def _indexed(attack: Attack, metadata: frames.Metadata) -> tuple[bytes, bytes]:
     """A search's headers for a connection's first call, and for all further ones: a byte for each."""
-    named = [(":path", SEARCH), (":authority", attack.address), ("te", "trailers"), ("content-type", "application/grpc")]
+    named = [
+        (":path", SEARCH),
+        (":authority", attack.address),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    ]
     named += [(name, value) for name, value in metadata]
     first = b"\x83\x86" + b"".join(frames.indexed_field(name, value) for name, value in named)
     # The static table ends at 61; what came last stands first behind it.
