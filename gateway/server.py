@@ -52,6 +52,9 @@ CALLER_OPTIONS: dict[str, int] = _OPTIONS | {
     # gRPC itself, with a limit that spares a caller's burst of calls, see docs/adr/0006.
     "grpc.max_concurrent_streams": 256,
     "grpc.http.overload_protection": 1,
+    # Calls that wait to be looked at. Beyond this number gRPC ends calls of anybody as CANCELLED, at random.
+    "grpc.server.max_pending_requests": 8192,
+    "grpc.server.max_pending_requests_hard_limit": 16384,
 }
 
 PROBE_OPTIONS: dict[str, int] = _OPTIONS | {

@@ -10,7 +10,7 @@ from gateway.clock import Clock
 from gateway.model import RateLimit
 from gateway.quota.gcra import CALL, flow_of, level_after, wait_us
 
-READS = RateLimit(per_second=500, burst=1000)
+READS = RateLimit(per_second=300, burst=500)
 """What each tenant has, in calls of weight 1."""
 
 REPORT_WEIGHT = 10

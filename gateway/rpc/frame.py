@@ -18,6 +18,7 @@ from gateway.rpc.call import Call, Context, call_from_headers
 from gateway.rpc.errors import AnswerErrors
 from gateway.rpc.grouping import Bursts
 from gateway.rpc.guards import Guard
+from gateway.rpc.pacing import PACED, RefusalPace
 from gateway.rpc.trailers import trailers_of
 from gateway.telemetry.calls import Calls
 
@@ -43,6 +44,7 @@ class Frame:
         default_deadline_seconds: float,
     ) -> None:
         self._guards = tuple(guards)
+        self._pace = RefusalPace()
         self._bodies = bodies
         self._errors = errors
         self._bursts = bursts
@@ -68,7 +70,9 @@ class Frame:
             size = await self._bodies.read(call)
             for guard in guards:
                 guard.on_message(call)
-            turn = self._bursts.join(monotonic(), size)
+            now = monotonic()
+            self._pace.let_through(record.tenant, now)
+            turn = self._bursts.join(now, size)
             if turn is not None:
                 await turn
             response = await method(call)
@@ -78,7 +82,7 @@ class Frame:
             record.finish(monotonic())
             context.set_trailing_metadata(trailers_of(record))
         except BaseException as error:  # noqa: BLE001 - the wall behind which no exception's text gets
-            raise await self._errors.answer(error, call) from None
+            raise await self._answer(error, call) from None
         else:
             return response
         finally:
@@ -88,6 +92,17 @@ class Frame:
             if call.principal is not None:
                 record.principal = call.principal.method
             self._calls.ended(record, call.traceparent)
+
+    async def _answer(self, error: BaseException, call: Call) -> BaseException:
+        """Ends a call that raised `error`; returns what its handler has to raise instead."""
+        if isinstance(error, PACED):
+            seconds = self._pace.delay(call.record.tenant, self._clock.monotonic())
+            if seconds:
+                try:
+                    await self._pace.wait(seconds)
+                except asyncio.CancelledError as cancelled:
+                    error = cancelled
+        return await self._errors.answer(error, call)
 
     def refusing(self, path: str, refusal: Callable[[], Exception], *, known: bool) -> Handler:
         """The handler of an RPC that is refused unread, whoever calls.
@@ -106,6 +121,6 @@ class Frame:
                     await guard.wait(call)
             raise refusal()
         except BaseException as error:  # noqa: BLE001 - as above
-            raise await self._errors.answer(error, call) from None
+            raise await self._answer(error, call) from None
         finally:
             self._calls.ended(call.record, call.traceparent)

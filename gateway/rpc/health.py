@@ -72,8 +72,11 @@ class Health:
     async def _name(self, door: OpenDoor, context: Stream) -> str:
         """The name in a request; the request itself is not kept."""
         raw = await door.read(context)
+        if raw is None:
+            # Also what remains of a compressed message, which gRPC itself refuses.
+            raise Refused(StatusCode.INVALID_ARGUMENT, "the call has no message", RefusalKind.INVALID_REQUEST)
         try:
-            name: str = HealthCheckRequest.FromString(raw or b"").service
+            name: str = HealthCheckRequest.FromString(raw).service
         except DecodeError:
             raise Refused(
                 StatusCode.INVALID_ARGUMENT, "the request cannot be decoded", RefusalKind.INVALID_REQUEST
