@@ -74,7 +74,7 @@ async def test_stalled_checks_hold_no_memory(tmp_path: Path) -> None:
 async def test_stalled_bodies_of_a_tenant_stay_within_the_budget(tmp_path: Path) -> None:
     """What may still arrive counts as if it had; the rest is not read, and no other tenant is refused for it."""
     budget = {"max_body_bytes_in_flight": BUDGET_MIB << 20}
-    streams = int(scaled(16, 64))
+    streams = int(scaled(24, 64))
     async with abuse_stage(tmp_path, server=budget) as stage, stage.honest() as caller:
         async with stage.attack(
             "bodies.stalled", connections=4, streams=streams, path=SEARCH, metadata=stage.bearer

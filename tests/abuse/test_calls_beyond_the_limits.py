@@ -68,11 +68,10 @@ async def test_searches_that_callers_gave_up_hold_their_slots(
     """A search that is at the vendor counts until it lands, whoever still waits for it. No deadline is announced."""
     vendor_seconds = 1.5
     limits = {"limits": {"concurrency": concurrency}}
-    async with (
-        abuse_stage(tmp_path, attacker=limits, vendor_seconds=vendor_seconds) as stage,
-        stage.load(ATTACKER, 60, image_bytes=20_000, deadline_seconds=deadline_seconds, announced=False) as attack,
-    ):
-        async with stage.honest() as caller:
+    async with abuse_stage(tmp_path, attacker=limits, vendor_seconds=vendor_seconds) as stage, stage.honest() as caller:
+        async with stage.load(
+            ATTACKER, 60, image_bytes=20_000, deadline_seconds=deadline_seconds, announced=False
+        ) as attack:
             outcomes = await caller.search_for(scaled(1.5, 8), per_second=2)
         highest = (await stage.vendor.stats())["highest_in_flight"]
         stage.keep(f"callers that give up, concurrency {concurrency}", attack, outcomes, f"{highest} at the vendor")

@@ -79,8 +79,7 @@ class AbuseStage:
 
     def keep(self, name: str, attack: Figures | None, outcomes: Outcomes | None, notes: str = "") -> Measurement:
         """Notes what was measured from the stage's beginning up to now, or to the end of the process."""
-        if self.gateway.process.returncode is None:
-            self.meter.read()
+        self.meter.read()
         good = outcomes is not None and bool(outcomes.seconds)
         measured = Measurement(
             name=name,

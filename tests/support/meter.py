@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -34,6 +35,7 @@ class Meter:
         self.seconds = 0.0
 
     def read(self) -> None:
-        """Takes the figures up to now."""
-        self.peak_mib = resident_mib(self._pid, peak=True)
-        self.seconds = processor_seconds(self._pid) - self._began
+        """Takes the figures up to now. Those of a process that has ended stay as they were."""
+        with suppress(OSError, AssertionError):
+            self.peak_mib = resident_mib(self._pid, peak=True)
+            self.seconds = processor_seconds(self._pid) - self._began

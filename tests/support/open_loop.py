@@ -32,18 +32,18 @@ class _Lane:
         connection.on_end = self._ended
 
     def send(self) -> None:
-        """Sends what waits, as far as there are streams; what came too late is counted."""
+        """Sends what waits, as far as there are streams."""
         connection, load = self.connection, self._load
         while self.waiting and len(connection.open_streams) < connection.max_streams and not connection.gone.is_set():
             due = self.waiting.popleft()
-            if load.now() - due > load.deadline_seconds:
-                load.counts["late"] += 1
-                continue
             self._due[connection.call_with(load.headers, load.body())] = due
 
     def give_up(self) -> None:
-        """Resets the calls whose time is over, as a client does."""
+        """Resets the calls whose time is over, as a client does, and drops those that are not even sent."""
         connection, load = self.connection, self._load
+        while self.waiting and load.now() - self.waiting[0] > load.deadline_seconds:
+            self.waiting.popleft()
+            load.counts["late"] += 1
         while self._due:
             stream = next(iter(self._due))
             if load.now() - self._due[stream] <= load.deadline_seconds:

@@ -38,7 +38,7 @@ class End:
 
 
 class RawConnection(asyncio.Protocol):
-    """Made by `open`. `sent` and `received` count bytes, `ends` holds how each call ended."""
+    """Made by `open`. `sent` and `received` count bytes, `begun` are the calls with an answer, `ends` how calls ended."""
 
     def __init__(self, authority: str, scheme: str, *, reads: bool, answers_pings: bool) -> None:
         self._authority = authority
@@ -63,6 +63,7 @@ class RawConnection(asyncio.Protocol):
         self.going_away = False
         self.sent = 0
         self.received = 0
+        self.begun: set[int] = set()
         self.ends: dict[int, End] = {}
         self.on_end: Callable[[int, End], None] | None = None
 
@@ -182,6 +183,7 @@ class RawConnection(asyncio.Protocol):
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == frames.HEADERS:
+            self.begun.add(stream)
             if flags & frames.END_STREAM:
                 found = _STATUS.search(payload)
                 self._end(stream, End(int(found[1]) if found else None, _DETAILS in payload))
