@@ -38,7 +38,7 @@ from gateway.rpc.service import FaceSearchService
 from gateway.rpc.services import SERVICE_NAMES, SERVICES
 from gateway.rpc.tls import BadTlsMaterial, ServerTls
 from gateway.search import FaceSearch, Landed
-from gateway.server import CannotListen, GrpcServer, max_connections
+from gateway.server import CannotListen, GrpcServer, bytes_ahead, max_connections
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
@@ -167,10 +167,17 @@ async def open_gateway(
         )
         probes = Dispatcher({}, (), chain.frame, health.routes(OpenDoor(telemetry.refusals, telemetry.open_calls)))
         tls = _tls(config.server, auth.authenticator, watcher, clock)
-        connections = max_connections(
-            config.server.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0], container_limit_bytes()
+        memory = container_limit_bytes()
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        server = GrpcServer(
+            dispatcher,
+            probes,
+            health,
+            reflection,
+            tls=tls,
+            connections=max_connections(config.server.max_connections, descriptors, memory),
+            ahead_bytes=bytes_ahead(memory),
         )
-        server = GrpcServer(dispatcher, probes, health, reflection, tls=tls, connections=connections)
 
         def stores_serving() -> dict[str, bool]:
             return {"quota": not quota.gate.degraded, "cache": cache.available()}

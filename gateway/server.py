@@ -40,10 +40,8 @@ _OPTIONS: dict[str, int] = {
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.http2.min_ping_interval_without_data_ms": 20_000,
     "grpc.server_handshake_timeout_ms": 10_000,
-    # A stream whose message nobody reads may send this much ahead, and all unread streams of a connection together.
-    # Without a fixed number gRPC measures the connection and takes in many megabytes of messages that are to wait.
+    # gRPC would measure each connection and take in many megabytes of messages that are meant to wait at their callers.
     "grpc.http2.bdp_probe": 0,
-    "grpc.http2.lookahead_bytes": 1024 * 1024,
 }
 
 CALLER_OPTIONS: dict[str, int] = _OPTIONS | {
@@ -69,7 +67,10 @@ MAX_CONNECTIONS = 1024
 _OTHER_DESCRIPTORS = 192
 """Kept for connections to the vendor and the stores, for files, the operators' listener and gRPC's own."""
 _CONNECTION_BYTES = 1024 * 1024
-"""What one connection may take of the container's memory, its unread messages included."""
+"""What one connection may take of the container's memory, on average."""
+_LEAST_AHEAD_BYTES, _MOST_AHEAD_BYTES = 64 * 1024, 1024 * 1024
+_STREAMS_AHEAD = 8192
+"""Streams whose messages may be on their way at the same time, unread: some dozens of busy connections."""
 
 
 def max_connections(configured: int | None, descriptors: int, container_bytes: int | None) -> int:
@@ -85,6 +86,17 @@ def max_connections(configured: int | None, descriptors: int, container_bytes: i
 _QUIET_SECONDS = 1.0
 """Long enough for the last answers to leave: they are a few KB each."""
 _LOOK_SECONDS = 0.1
+
+
+def bytes_ahead(container_bytes: int | None) -> int:
+    """How much of a message may arrive before it is read.
+
+    More lets a message arrive in fewer round trips, and takes less processor time per message. But it is held in memory for
+    every open stream, also for those that nobody has looked at yet. 1 MiB, or what the container's memory allows.
+    """
+    if container_bytes is None:
+        return _MOST_AHEAD_BYTES
+    return min(max(container_bytes // _STREAMS_AHEAD, _LEAST_AHEAD_BYTES), _MOST_AHEAD_BYTES)
 
 
 class CannotListen(Exception):
@@ -103,9 +115,13 @@ class GrpcServer:
         *,
         tls: ServerTls | None,
         connections: int,
+        ahead_bytes: int,
     ) -> None:
-        """`connections` is how many callers may have open; further ones are closed at once."""
-        options = CALLER_OPTIONS | {"grpc.max_allowed_incoming_connections": connections}
+        """`connections` is how many callers may have open; further ones are closed at once. `ahead_bytes`: see above."""
+        options = CALLER_OPTIONS | {
+            "grpc.max_allowed_incoming_connections": connections,
+            "grpc.http2.lookahead_bytes": ahead_bytes,
+        }
         self._health = health
         self._reflection = reflection
         with _patient_threads():
