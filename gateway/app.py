@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from gateway.config import Config, ConfigError
 from gateway.config.server import OpsConfig, ServerConfig
 from gateway.config.store_access import quota_access
 from gateway.files import RESERVE
-from gateway.memory_limit import container_limit_bytes
+from gateway.listener_bounds import bounds_of
 from gateway.ops.listener import Readiness, serve_ops
 from gateway.ops.status import StatusReport
 from gateway.quota.build import Quota, build_quota
@@ -38,7 +37,7 @@ from gateway.rpc.service import FaceSearchService
 from gateway.rpc.services import SERVICE_NAMES, SERVICES
 from gateway.rpc.tls import BadTlsMaterial, ServerTls
 from gateway.search import FaceSearch, Landed
-from gateway.server import CannotListen, GrpcServer, bytes_ahead, max_connections
+from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
@@ -167,16 +166,8 @@ async def open_gateway(
         )
         probes = Dispatcher({}, (), chain.frame, health.routes(OpenDoor(telemetry.refusals, telemetry.open_calls)))
         tls = _tls(config.server, auth.authenticator, watcher, clock)
-        memory = container_limit_bytes()
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         server = GrpcServer(
-            dispatcher,
-            probes,
-            health,
-            reflection,
-            tls=tls,
-            connections=max_connections(config.server.max_connections, descriptors, memory),
-            ahead_bytes=bytes_ahead(memory),
+            dispatcher, probes, health, reflection, tls=tls, bounds=bounds_of(config.server.max_connections)
         )
 
         def stores_serving() -> dict[str, bool]:

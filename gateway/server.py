@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import grpc
 
+from gateway.listener_bounds import ListenerBounds
 from gateway.rpc.bodies import MAX_BODY_BYTES
 from gateway.rpc.dispatch import Dispatcher
 from gateway.rpc.health import Health
@@ -63,40 +64,9 @@ PROBE_OPTIONS: dict[str, int] = _OPTIONS | {
 }
 """Of the listener for probes, to which everybody may connect in plaintext: nothing large is meant for it."""
 
-MAX_CONNECTIONS = 1024
-_OTHER_DESCRIPTORS = 192
-"""Kept for connections to the vendor and the stores, for files, the operators' listener and gRPC's own."""
-_CONNECTION_BYTES = 1024 * 1024
-"""What one connection may take of the container's memory, on average."""
-_LEAST_AHEAD_BYTES, _MOST_AHEAD_BYTES = 64 * 1024, 1024 * 1024
-_STREAMS_AHEAD = 8192
-"""Streams whose messages may be on their way at the same time, unread: some dozens of busy connections."""
-
-
-def max_connections(configured: int | None, descriptors: int, container_bytes: int | None) -> int:
-    """Connections of callers: as configured, or what descriptors and memory allow, and one at least."""
-    if configured is not None:
-        return configured
-    limits = [MAX_CONNECTIONS, descriptors - _OTHER_DESCRIPTORS]
-    if container_bytes is not None:
-        limits.append(container_bytes // _CONNECTION_BYTES)
-    return max(1, min(limits))
-
-
 _QUIET_SECONDS = 1.0
 """Long enough for the last answers to leave: they are a few KB each."""
 _LOOK_SECONDS = 0.1
-
-
-def bytes_ahead(container_bytes: int | None) -> int:
-    """How much of a message may arrive before it is read.
-
-    More lets a message arrive in fewer round trips, and takes less processor time per message. But it is held in memory for
-    every open stream, also for those that nobody has looked at yet. 1 MiB, or what the container's memory allows.
-    """
-    if container_bytes is None:
-        return _MOST_AHEAD_BYTES
-    return min(max(container_bytes // _STREAMS_AHEAD, _LEAST_AHEAD_BYTES), _MOST_AHEAD_BYTES)
 
 
 class CannotListen(Exception):
@@ -114,13 +84,11 @@ class GrpcServer:
         reflection: Reflection | None,
         *,
         tls: ServerTls | None,
-        connections: int,
-        ahead_bytes: int,
+        bounds: ListenerBounds,
     ) -> None:
-        """`connections` is how many callers may have open; further ones are closed at once. `ahead_bytes`: see above."""
         options = CALLER_OPTIONS | {
-            "grpc.max_allowed_incoming_connections": connections,
-            "grpc.http2.lookahead_bytes": ahead_bytes,
+            "grpc.max_allowed_incoming_connections": bounds.connections,
+            "grpc.http2.lookahead_bytes": bounds.ahead_bytes,
         }
         self._health = health
         self._reflection = reflection
