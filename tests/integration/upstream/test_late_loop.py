@@ -21,7 +21,7 @@ async def test_an_answer_that_came_in_time_counts_though_the_loop_was_late() -> 
     """The vendor answers at once, while the gateway's event loop stands still until after the time-out."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(30.0)
-    arrived, answered = threading.Event(), threading.Event()
+    arrived, stands_still, answered = threading.Event(), threading.Event(), threading.Event()
 
     def serve() -> None:
         peer, _ = listener.accept()
@@ -29,6 +29,7 @@ async def test_an_answer_that_came_in_time_counts_though_the_loop_was_late() -> 
             while b"--\r\n" not in peer.recv(65536):
                 pass
             arrived.set()
+            assert stands_still.wait(30.0)
             peer.sendall(OK)
             answered.set()
             peer.recv(1)
@@ -42,9 +43,8 @@ async def test_an_answer_that_came_in_time_counts_though_the_loop_was_late() -> 
         search = asyncio.create_task(upstream.search(query(), trip()))
         while not arrived.is_set():
             await asyncio.sleep(0)
-            if arrived.is_set():
-                break
-        # In the same step, so that the loop has not looked at the socket since the vendor answered.
+        # From here on in one step, so that the loop does not look at the socket before it is late.
+        stands_still.set()
         assert answered.wait(30.0)
         while time.monotonic() - started < TIMEOUT_SECONDS + 2 * LATE_SECONDS:
             time.sleep(0.01)  # noqa: ASYNC251 - the loop stands still

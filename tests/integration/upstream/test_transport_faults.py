@@ -11,8 +11,16 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import GatewayOverloaded, UpstreamBadResponse, UpstreamFailure, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import (
+    Cancelled,
+    GatewayOverloaded,
+    UpstreamBadResponse,
+    UpstreamFailure,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from gateway.model import Outcome
+from gateway.upstream.pool import Pool
 from tests.support.conditions import eventually
 from tests.support.vendor import OK, Behaviour, Connection, Vendor, always
 from tests.support.vendor_client import client, query, trip
@@ -199,6 +207,29 @@ async def test_a_slow_connect_is_a_time_out() -> None:
             for filler in fillers:
                 filler.close()
     assert caught.value.upstream_status == "connect_timeout"
+
+
+async def test_a_search_whose_callers_leave_while_it_connects_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is kept for the next one."""
+    connect, connecting, go_on = Pool.connect, asyncio.Event(), asyncio.Event()
+
+    async def slowly(pool: Pool) -> Any:
+        connecting.set()
+        await go_on.wait()
+        return await connect(pool)
+
+    monkeypatch.setattr(Pool, "connect", slowly)
+    async with Vendor(always(OK)) as vendor, client(vendor.base_url) as upstream:
+        who = trip()
+        search = asyncio.create_task(upstream.search(query(), who))
+        await connecting.wait()
+        who.leave()
+        go_on.set()
+        with pytest.raises(Cancelled):
+            await search
+        assert (who.attempts, vendor.received) == (0, [])
+        await upstream.search(query(), trip())
+        assert (vendor.accepted, len(vendor.received)) == (1, 1)
 
 
 async def test_a_full_pool_refuses_soon() -> None:

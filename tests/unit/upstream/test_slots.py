@@ -11,7 +11,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.errors import Cancelled, DeadlineTooShort, GatewayOverloaded
 from gateway.trip import Trip
-from gateway.upstream.latency import MIN_SAMPLES, RECENT_SECONDS
+from gateway.upstream.latency import ESTIMATE_EVERY, MIN_SAMPLES, RECENT_SECONDS
 from gateway.upstream.slots import PROBE_EVERY, WAIT_SECONDS, Slots
 from tests.support.clock import ManualClock
 from tests.support.vendor_client import trip
@@ -33,7 +33,6 @@ async def hold(slots: Slots, who: Trip, order: list[str] | None = None, *, sent:
 
 def slow(slots: Slots, clock: ManualClock, seconds: float, searches: int = 2 * MIN_SAMPLES) -> None:
     """So many searches took so long, and ended just now."""
-    clock.advance(seconds)
     for _ in range(searches):
         one = trip()
         one.sending()
@@ -154,19 +153,34 @@ async def test_nothing_is_refused_by_a_guess(seconds: float, searches: int, late
         slots.give_back(who, await slots.take(who))
 
 
-async def test_a_vendor_that_is_slow_now_and_then_locks_nobody_out() -> None:
-    """One answer in ten takes 5 s; searches that can wait twice the usual 0.3 s are sent."""
+async def test_a_vendor_that_is_slow_now_and_then_is_not_taken_for_slow() -> None:
+    """One answer in ten takes 5 s; a search that can wait twice the usual 0.3 s is not passed over."""
+    clock = ManualClock()
+    slots = Slots(1, clock)
+    for _ in range(8):
+        slow(slots, clock, 5.0, 1)
+        slow(slots, clock, 0.3, 9)
+    held = trip()
+    since = await slots.take(held)
+    order: list[str] = []
+    now = clock.monotonic()
+    patient = [hold(slots, trip(name, now + seconds), order) for name, seconds in (("usual", 0.6), ("long", 60.0))]
+    waiting = [asyncio.create_task(one) for one in patient]
+    await asyncio.sleep(0)
+    slots.give_back(held, since)
+    await asyncio.gather(*waiting)
+    assert order == ["usual", "long"]
+
+
+async def test_an_estimate_that_one_new_search_brings_counts_for_nothing() -> None:
+    """The others are too old: what one search took says little."""
     clock = ManualClock()
     slots = Slots(4, clock)
-    for _ in range(8):
-        slow(slots, clock, 0.3, 9)
-        slow(slots, clock, 0.5, 1)
-        one = trip()
-        one.sending()
-        slots.in_use += 1
-        slots.give_back(one, clock.monotonic() - 5.0)
-    for _ in range(20):
-        who = trip(deadline=clock.monotonic() + 0.6)
+    slow(slots, clock, 2.0, 2 * ESTIMATE_EVERY - 1)
+    clock.advance(RECENT_SECONDS + 1.0)
+    slow(slots, clock, 2.0, 1)
+    who = trip(deadline=clock.monotonic() + 1.0)
+    for _ in range(2 * PROBE_EVERY):
         slots.give_back(who, await slots.take(who))
 
 
