@@ -70,7 +70,7 @@ class Attempt:
         credential = self._credentials.current
         failure: GatewayError | Unread
         try:
-            async with TimeLimit(trip.ends_at - self._clock.monotonic()):
+            with TimeLimit(trip.ends_at - self._clock.monotonic()):
                 return await self._ask(query, credential, trip)
         except TimeoutError:
             failure = UpstreamTimeout("timeout")

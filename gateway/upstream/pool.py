@@ -80,7 +80,7 @@ class Pool:
         """A new connection. Raises `httpx.ConnectError` or `httpx.ConnectTimeout`, without a text."""
         fault: httpx.TransportError
         try:
-            async with TimeLimit(self._connect_timeout_seconds):
+            with TimeLimit(self._connect_timeout_seconds):
                 return await self._connect()
         except TimeoutError:
             fault = httpx.ConnectTimeout("")

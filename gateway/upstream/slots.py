@@ -110,7 +110,10 @@ class Slots:
         now = self._now()
         if trip.attempts:
             self._latency.add(now - held_since, now)
-        self._pass_on(now)
+        if self._queue.length:
+            self._pass_on(now)
+        else:
+            self.in_use -= 1
 
     async def _wait(self, trip: Trip) -> None:
         loop = asyncio.get_running_loop()

@@ -39,21 +39,29 @@ class Timer:
 
 
 class TimeLimit:
-    """`asyncio.timeout(seconds)` with such a timer: an `async with` block that raises `TimeoutError` after `seconds`."""
+    """What `asyncio.timeout` does, with such a timer: a `with` block that raises `TimeoutError` after `seconds`."""
 
-    __slots__ = ("_scope", "_seconds", "_timer")
+    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._scope = asyncio.timeout(None)
+        self._expired = False
 
-    async def __aenter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        await self._scope.__aenter__()
-        self._timer = Timer(loop, max(self._seconds, 0.0), lambda: self._scope.reschedule(loop.time()))
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._timer = Timer(asyncio.get_running_loop(), max(self._seconds, 0.0), self._expire)
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        await self._scope.__aexit__(kind, error, traceback)
+        # A cancellation that somebody else asked for goes on.
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
