@@ -16,9 +16,12 @@ from redis.exceptions import InvalidResponse
 MAX_REPLY_BYTES = 2 << 20
 """Maximum size of a reply. The largest is that of the epochs: 46 bytes for each scope that was ever purged."""
 _MAX_LINE_BYTES = 4096
-_MAX_ELEMENTS = 20_000
-_MAX_DEPTH = 6
+_MAX_ELEMENTS = 100_000
+_MAX_DEPTH = 12
 _MAX_DIGITS = 18
+
+
+_OPENED = object()
 
 
 class OversizeReply(InvalidResponse):
@@ -32,19 +35,27 @@ class _Incomplete(Exception):
 class BoundedParser(AsyncBaseParser):
     """A connection's reader, as redis-py calls it."""
 
-    __slots__ = ("_buffer", "_connected", "_elements")
+    __slots__ = ("_at", "_buffer", "_connected", "_elements", "_open")
 
     def __init__(self, socket_read_size: int) -> None:
         super().__init__(socket_read_size)
         self._stream: StreamReader | None = None
         self._buffer = bytearray()
         self._connected = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._at = 0
+        """Where the next part of the reply begins in the buffer."""
+        self._open: list[tuple[list[object], int]] = []
+        """Arrays of which elements are missing, the outermost first, each with its number of elements."""
         self._elements = 0
 
     def on_connect(self, connection: Any) -> None:
         """Begins with a new connection."""
         self._stream = connection._reader  # noqa: SLF001 - the interface between redis-py's connections and readers
         self._buffer.clear()
+        self._forget()
         self._connected = True
 
     def on_disconnect(self) -> None:
@@ -67,15 +78,15 @@ class BoundedParser(AsyncBaseParser):
         if not self._connected or self._stream is None:
             raise StoreConnectionError("the connection is closed")
         while True:
-            if self._buffer:
-                self._elements = 0
+            if len(self._buffer) > self._at:
                 try:
-                    reply, end = self._parsed(0, 0)
+                    reply = self._reply()
                 except _Incomplete:
                     if len(self._buffer) > MAX_REPLY_BYTES:
                         raise OversizeReply from None
                 else:
-                    del self._buffer[:end]
+                    del self._buffer[: self._at]
+                    self._forget()
                     if isinstance(reply, StoreConnectionError):
                         raise reply
                     return reply
@@ -84,29 +95,46 @@ class BoundedParser(AsyncBaseParser):
                 raise StoreConnectionError("the store closed the connection")
             self._buffer += data
 
-    def _parsed(self, start: int, depth: int) -> tuple[object, int]:
-        buffer = self._buffer
-        end = buffer.find(b"\r\n", start, start + _MAX_LINE_BYTES)
+    def _reply(self) -> object:
+        while True:
+            value = self._part()
+            if value is _OPENED:
+                continue
+            while self._open:
+                array, count = self._open[-1]
+                array.append(value)
+                if len(array) < count:
+                    break
+                value = array
+                self._open.pop()
+            else:
+                return value
+
+    def _part(self) -> object:
+        start = self._at
+        end = self._buffer.find(b"\r\n", start, start + _MAX_LINE_BYTES)
         if end < 0:
-            if len(buffer) - start >= _MAX_LINE_BYTES:
+            if len(self._buffer) - start >= _MAX_LINE_BYTES:
                 raise OversizeReply
             raise _Incomplete
-        kind, line, end = buffer[start : start + 1], bytes(buffer[start + 1 : end]), end + 2
+        kind, line = self._buffer[start : start + 1], bytes(self._buffer[start + 1 : end])
         if kind == b"$":
-            return self._text(_number(line), end)
+            return self._text(_number(line), end + 2)
+        self._at = end + 2
         if kind == b"+":
-            return line, end
+            return line
         if kind == b":":
-            return _number(line), end
+            return _number(line)
         if kind == b"-":
-            return self.parse_error(line.decode("utf-8", errors="replace")), end  # type: ignore[no-untyped-call]
+            return self.parse_error(line.decode("utf-8", errors="replace"))  # type: ignore[no-untyped-call]
         if kind == b"*":
-            return self._array(_number(line), end, depth)
+            return self._array(_number(line))
         raise InvalidResponse("not a reply of this protocol")
 
-    def _text(self, length: int, start: int) -> tuple[bytes | None, int]:
+    def _text(self, length: int, start: int) -> bytes | None:
         if length == -1:
-            return None, start
+            self._at = start
+            return None
         if not 0 <= length <= MAX_REPLY_BYTES:
             raise OversizeReply
         end = start + length
@@ -114,19 +142,19 @@ class BoundedParser(AsyncBaseParser):
             raise _Incomplete
         if self._buffer[end : end + 2] != b"\r\n":
             raise InvalidResponse("a text without its end")
-        return bytes(self._buffer[start:end]), end + 2
+        self._at = end + 2
+        return bytes(self._buffer[start:end])
 
-    def _array(self, count: int, end: int, depth: int) -> tuple[list[object] | None, int]:
+    def _array(self, count: int) -> object:
         if count == -1:
-            return None, end
+            return None
         self._elements += count
-        if count < 0 or self._elements > _MAX_ELEMENTS or depth >= _MAX_DEPTH:
+        if count < 0 or self._elements > _MAX_ELEMENTS or len(self._open) >= _MAX_DEPTH:
             raise OversizeReply
-        elements: list[object] = []
-        for _ in range(count):
-            element, end = self._parsed(end, depth + 1)
-            elements.append(element)
-        return elements, end
+        if count == 0:
+            return []
+        self._open.append(([], count))
+        return _OPENED
 
 
 def _number(line: bytes) -> int:

@@ -27,7 +27,7 @@ from gateway.clock import Clock
 
 FRONT_SECONDS = 2.0
 """How long the tier in front is believed: within this time a refresh by one replica is seen by the others."""
-_SWAPS = 3
+_SWAPS = 6
 
 _SWAP_RECORD = Script("swap_record.lua")
 
