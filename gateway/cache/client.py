@@ -22,7 +22,7 @@ from redis.exceptions import AskError, MovedError
 from redis.exceptions import ConnectionError as StoreConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from gateway.cache.replies import BoundedParser
+from gateway.cache.replies import BoundedParser, ClusterParser
 from gateway.tls import client_context
 
 StoreClient = Redis | RedisCluster
@@ -128,7 +128,7 @@ def connect(
         **options,
     )
     # The constructor takes neither the class of a connection nor that of its reader.
-    cluster.connection_kwargs.update(own)
+    cluster.connection_kwargs.update(own | {"parser_class": ClusterParser})
     seeds = [ClusterNode(node.host, node.port, **cluster.connection_kwargs) for node in nodes]
     cluster.startup_nodes = seeds
     cluster.nodes_manager = _MappedNodes(seeds, require_full_coverage=True, connection_kwargs=cluster.connection_kwargs)

@@ -16,7 +16,6 @@ from redis.exceptions import InvalidResponse
 MAX_REPLY_BYTES = 2 << 20
 """Maximum size of a reply. The largest is that of the epochs: 46 bytes for each scope that was ever purged."""
 _MAX_LINE_BYTES = 4096
-_MAX_ELEMENTS = 100_000
 _MAX_DEPTH = 12
 _MAX_DIGITS = 18
 
@@ -33,7 +32,10 @@ class _Incomplete(Exception):
 
 
 class BoundedParser(AsyncBaseParser):
-    """A connection's reader, as redis-py calls it."""
+    """A connection's reader, as redis-py calls it. For a single server: none of its replies here is an array."""
+
+    max_elements = 16
+    """Maximum number of elements of a reply, over all its arrays."""
 
     __slots__ = ("_at", "_buffer", "_connected", "_elements", "_open")
 
@@ -149,12 +151,18 @@ class BoundedParser(AsyncBaseParser):
         if count == -1:
             return None
         self._elements += count
-        if count < 0 or self._elements > _MAX_ELEMENTS or len(self._open) >= _MAX_DEPTH:
+        if count < 0 or self._elements > self.max_elements or len(self._open) >= _MAX_DEPTH:
             raise OversizeReply
         if count == 0:
             return []
         self._open.append(([], count))
         return _OPENED
+
+
+class ClusterParser(BoundedParser):
+    """The same for a cluster, of which redis-py asks the list of commands: 12,500 elements in Valkey 9.1."""
+
+    max_elements = 50_000
 
 
 def _number(line: bytes) -> int:
