@@ -124,19 +124,21 @@ def parse_reading(text: object) -> Reading | None:
     """The reply of `read_epochs.lua`; None if it makes no sense or holds what no replica writes."""
     if not isinstance(text, bytes):
         return None
-    seconds, microseconds, *fields = text.rstrip(b" ").split(b" ") if text.count(b" ") else (b"", b"")
-    if len(fields) % 2 or not (_is_number(seconds) and _is_number(microseconds)):
+    parts = text.split(b" ")
+    if len(parts) == 3 and not parts[2]:
+        parts.pop()  # A hash without fields.
+    if len(parts) % 2 or not (_is_number(parts[0]) and _is_number(parts[1])):
         return None
     epochs: dict[str, int] = {}
     try:
-        for name, value in zip(fields[::2], fields[1::2], strict=True):
+        for name, value in zip(parts[2::2], parts[3::2], strict=True):
             epoch = parse_epoch(value)
-            if epoch is None:
+            if epoch is None or not name:
                 return None
             epochs[name.decode("ascii")] = epoch
     except UnicodeDecodeError:
         return None
-    return Reading(int(seconds) + int(microseconds) / 1e6, epochs)
+    return Reading(int(parts[0]) + int(parts[1]) / 1e6, epochs)
 
 
 def parse_epoch(text: object) -> int | None:

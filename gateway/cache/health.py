@@ -38,20 +38,21 @@ class Health:
         self._clock = clock
         self.is_out = False
         self.since = clock.now()
+        self._since = clock.monotonic()
         self._refused_at: float | None = None
 
     def failed(self, cause: Cause) -> bool:
         """Notes a failed call; True if the store was in until now."""
         if self.is_out:
             return False
-        self.is_out, self.since = True, self._clock.now()
+        self.is_out, self.since, self._since = True, self._clock.now(), self._clock.monotonic()
         _log.warning("cache.store_out", cause=cause.value)
         return True
 
     def answered(self) -> None:
         """Notes that a probe was answered."""
         if self.is_out:
-            out_seconds = self._clock.now() - self.since
+            out_seconds = self._clock.monotonic() - self._since
             self.is_out, self.since = False, self._clock.now()
             _log.info("cache.store_back", out_seconds=round(out_seconds, 3))
 

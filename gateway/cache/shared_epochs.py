@@ -54,11 +54,11 @@ class SharedEpochs:
 
     async def aclose(self) -> None:
         """Stops reading; from 2 s later on the view is not fresh."""
-        if self._reader is not None:
+        while self._reader is not None and not self._reader.done():
+            # More than once if need be: a library in between must not keep the process from ending.
             self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
-            self._reader = None
+            await asyncio.wait([self._reader], timeout=POLL_SECONDS)
+        self._reader = None
 
     @property
     def fresh(self) -> bool:

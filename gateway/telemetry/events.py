@@ -15,6 +15,7 @@ EVENTS: Mapping[str, str] = {
     "audit.files": "Watched files were put in force, or refused.",
     "audit.start": "A process started with a configuration.",
     "cache.epochs_lost": "The cache store lost its epochs: what it holds is dead.",
+    "cache.store_clock_set": "The cache store's clock was set, or this machine was suspended: the cache starts again empty.",
     "cache.store_out": "The cache store is out: searches bypass the cache.",
     "cache.store_back": "The cache store is back.",
     "cache.store_refuses_writes": "The cache store answers but keeps nothing: full, or a replica.",

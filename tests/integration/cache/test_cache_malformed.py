@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ BROKEN = {
 }
 REPLIES = FOREIGN | BROKEN
 READ, RAISE, SWAP = (Script(name).sha.encode() for name in ("read_epochs.lua", "raise_epoch.lua", "swap_record.lua"))
-COMMANDS = {
+COMMANDS: dict[str, Callable[[list[bytes]], bool]] = {
     "GET": lambda words: words[0] == b"GET",
     "PTTL": lambda words: words[0] == b"PTTL",
     "PING": lambda words: words[0] == b"PING",
