@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeGuard
 from gateway.model import Window
 from gateway.quota.gcra import CALL, CUT_US, Flow
 from gateway.quota.store import CONCURRENCY_WAIT_US, Count
-from gateway.quota.windows import longest_wait
 
 _EXACT = 2**53
 """Lua's numbers are exact below this."""
@@ -39,9 +38,9 @@ class Admission(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """Of `reserve.lua`: the window that refused, None if none did; `counts` in the order of the tenant's windows."""
+    """Of `reserve.lua`: the window that refused, "" if none did; `counts` in the order of the tenant's windows."""
 
-    refused: Window | None
+    refused: str
     born: str
     wait_us: int
     now_us: int
@@ -56,6 +55,15 @@ class Look(NamedTuple):
     level: int
     slots: int
     counts: tuple[Count, ...]
+
+
+class WindowTerms(NamedTuple):
+    """One window of a tenant: its limit, and how far ahead its end may be."""
+
+    window: Window
+    name: str
+    limit: int
+    longest_us: int
 
 
 class LostState(NamedTuple):
@@ -90,30 +98,31 @@ def read_admission(reply: list[object], flow: Flow | None, concurrency: int | No
     raise MalformedAnswer
 
 
-def read_reservation(reply: list[object], windows: Sequence[tuple[Window, int]]) -> Reservation | LostState:
-    """The answer of `reserve.lua` about windows with these limits."""
+def read_reservation(reply: list[object], windows: Sequence[WindowTerms]) -> Reservation | LostState:
+    """The answer of `reserve.lua` about these windows."""
     if len(reply) == 5 and reply[1] == b"lost":
         return LostState(_born(reply[2]))
     if len(reply) != 5 + 2 * len(windows):
         raise MalformedAnswer
     _, verdict, birth, wait, now, *numbers = reply
     born = _born(birth)
-    if not _is_whole(wait, _EXACT) or not _is_whole(now, _EXACT):
+    if type(wait) is not int or type(now) is not int or not 0 <= now < _EXACT:
         raise MalformedAnswer
-    counts = _counts(numbers, [window for window, _ in windows], now)
-    if verdict == b"ok":
-        if wait or any(count.used > limit for count, (_, limit) in zip(counts, windows, strict=True)):
+    admitted = verdict == b"ok"
+    counts = _counts(numbers, windows, now, within_limits=admitted)
+    if admitted:
+        if wait:
             raise MalformedAnswer
-        return Reservation(None, born, 0, now, counts)
-    for window, _ in windows:
-        if verdict == window.value.encode():
-            if not 0 < wait <= longest_wait(window):
+        return Reservation("", born, 0, now, counts)
+    for _, name, _, longest in windows:
+        if verdict == name.encode():
+            if not 0 < wait <= longest:
                 raise MalformedAnswer
-            return Reservation(window, born, wait, now, counts)
+            return Reservation(name, born, wait, now, counts)
     raise MalformedAnswer
 
 
-def read_look(reply: list[object], windows: Sequence[Window]) -> Look:
+def read_look(reply: list[object], windows: Sequence[WindowTerms]) -> Look:
     """The answer of `look.lua` about these windows."""
     if len(reply) != 5 + 2 * len(windows):
         raise MalformedAnswer
@@ -167,10 +176,17 @@ def _born(value: object) -> str:
     raise MalformedAnswer
 
 
-def _counts(numbers: list[object], windows: Sequence[Window], now_us: int) -> tuple[Count, ...]:
+def _counts(
+    numbers: list[object], windows: Sequence[WindowTerms], now_us: int, *, within_limits: bool = False
+) -> tuple[Count, ...]:
     found = []
-    for window, used, end in zip(windows, numbers[::2], numbers[1::2], strict=True):
-        if not _is_whole(used, _EXACT) or not _is_whole(end, _EXACT) or not 0 < end - now_us <= longest_wait(window):
+    index = 0
+    for _, _, limit, longest in windows:
+        used, end = numbers[index], numbers[index + 1]
+        index += 2
+        if type(used) is not int or type(end) is not int or not 0 < end - now_us <= longest:
+            raise MalformedAnswer
+        if not 0 <= used < _EXACT or (within_limits and used > limit):
             raise MalformedAnswer
         found.append(Count(used, end))
     return tuple(found)

@@ -6,11 +6,13 @@ work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.model import Window
+from gateway.model import Limits
+from gateway.quota.answers import WindowTerms
 from gateway.quota.store import Count
+from gateway.quota.terms import Terms
 
 _BATCH = 200
 _MOST = 20_000
@@ -29,27 +31,34 @@ class Notices(NamedTuple):
 class Known:
     """One tenant. `born` is the mark of the state that was last seen, "" before the first answer."""
 
-    __slots__ = ("born", "freed", "held", "refunded", "renewed", "seen", "settled", "taken")
+    __slots__ = ("_terms", "born", "freed", "held", "refunded", "renewed", "seen", "settled", "taken")
 
     def __init__(self) -> None:
+        self._terms = Terms(Limits())
         self.born = ""
         self.held: dict[str, None] = {}
-        self.seen: dict[Window, Count] = {}
+        self.seen: dict[str, Count] = {}
         self.freed: list[str] = []
         self.taken: list[str] = []
         self.renewed: list[str] = []
         self.settled: list[str] = []
         self.refunded: list[str] = []
 
-    def saw(self, counts: Mapping[Window, Count]) -> None:
+    def terms(self, limits: Limits) -> Terms:
+        """The limits in the scripts' words; they are the same for almost every call."""
+        if self._terms.limits is not limits:
+            self._terms = Terms(limits)
+        return self._terms
+
+    def saw(self, windows: Sequence[WindowTerms], counts: Sequence[Count]) -> None:
         """Keeps the highest count of each window, to say it again to a store that forgot.
 
         The window is the one that the store named last: after its clock was ahead that may be an earlier one.
         """
-        for window, count in counts.items():
-            before = self.seen.get(window)
-            if before is None or count.end_us != before.end_us or count.used > before.used:
-                self.seen[window] = count
+        for (_, name, _, _), count in zip(windows, counts, strict=True):
+            before = self.seen.get(name)
+            if before is None or count[1] != before[1] or count[0] > before[0]:
+                self.seen[name] = count
 
     def release(self, call: str) -> None:
         """The slot is to be freed; what waits to be told of it must not bring it back."""

@@ -10,97 +10,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from gateway.clock import Clock
-from gateway.model import Limits, Window
-from gateway.quota.gcra import CALL, Flow, flow_of, level_after, remaining, wait_us
-from gateway.quota.store import CONCURRENCY_WAIT_US, Admitted, Charge, Count, Reserved, Snapshot
-from gateway.quota.windows import LIMIT_IDS, longest, true_end, window_end
-
-_TOMBSTONES = 1024
-
-
-class _Counter:
-    """One window's count. `end_us` 0: never used."""
-
-    __slots__ = ("count", "end_us", "window")
-
-    def __init__(self, window: Window) -> None:
-        self.window = window
-        self.count = 0
-        self.end_us = 0
-
-    def roll(self, now_us: int) -> None:
-        """Opens a new window if this one is over."""
-        if now_us >= self.end_us:
-            self.count, self.end_us = 0, window_end(self.window, now_us)
-        else:
-            self.end_us = true_end(self.window, self.end_us, now_us)
-
-
-_Charged = tuple[tuple[_Counter, int], ...]
-
-
-class _Account:
-    """What one tenant has used."""
-
-    __slots__ = (
-        "begun_by",
-        "charged",
-        "counters",
-        "flow",
-        "level",
-        "level_at",
-        "limits",
-        "next_end",
-        "plan",
-        "refunded",
-        "reservations",
-        "slots",
-    )
-
-    def __init__(self) -> None:
-        self.limits: Limits | None = None
-        self.flow: Flow | None = None
-        self.plan: list[tuple[_Counter, int]] = []
-        self.counters = {window: _Counter(window) for window in Window}
-        self.charged: _Charged = ()
-        self.next_end = 0
-        """When the first of the windows in use ends."""
-        self.begun_by = 0
-        """Before this moment a window in use would be longer than any: the clock was ahead when it was opened."""
-        self.level = 0
-        self.level_at = 0
-        self.slots: set[str] = set()
-        self.reservations: dict[str, _Charged] = {}
-        self.refunded: dict[str, None] = {}
-
-    def adopt(self, limits: Limits, monotonic_us: int) -> None:
-        """Limits change while running; the plan saves looking enum keys up on every call.
-
-        Of a rate's debt no more is kept than the new limit could have made.
-        """
-        if self.flow is not None:
-            self.level = level_after(self.level, monotonic_us - self.level_at, self.flow)
-            self.level_at = monotonic_us
-        self.limits = limits
-        self.flow = flow_of(limits.rate) if limits.rate is not None else None
-        if self.flow is not None:
-            self.level = min(self.level, self.flow.capacity)
-        self.plan = [(self.counters[window], limit) for window, limit in limits.upstream_calls.items()]
-        self.next_end = 0
-
-    def roll(self, now_us: int) -> None:
-        """Opens new windows where the old ones are over; see `true_end` for a clock that went back."""
-        for counter, _ in self.plan:
-            counter.roll(now_us)
-        self.charged = tuple((counter, counter.end_us) for counter, _ in self.plan)
-        self.next_end = min((counter.end_us for counter, _ in self.plan), default=0)
-        self.begun_by = max((counter.end_us - longest(counter.window) for counter, _ in self.plan), default=0)
-
-    def forget(self, reservation: str) -> None:
-        """Remembers that an id must not be charged any more."""
-        self.refunded[reservation] = None
-        if len(self.refunded) > _TOMBSTONES:
-            del self.refunded[next(iter(self.refunded))]
+from gateway.model import Limits
+from gateway.quota.account import Account, Counter
+from gateway.quota.gcra import CALL, level_after, remaining, wait_us
+from gateway.quota.store import CONCURRENCY_WAIT_US, Admitted, Charge, Reserved, Snapshot
+from gateway.quota.windows import LIMIT_IDS
 
 
 class MemoryQuotaStore:
@@ -111,12 +25,12 @@ class MemoryQuotaStore:
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic
         self._now = clock.now
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Account] = {}
 
-    def _account(self, tenant: str, limits: Limits) -> _Account:
+    def _account(self, tenant: str, limits: Limits) -> Account:
         account = self._accounts.get(tenant)
         if account is None:
-            account = self._accounts[tenant] = _Account()
+            account = self._accounts[tenant] = Account()
         if account.limits is not limits:
             account.adopt(limits, int(self._monotonic() * 1_000_000))
         return account
@@ -160,15 +74,17 @@ class MemoryQuotaStore:
             account = self._account(tenant, limits)
         now = int(self._now() * 1_000_000)
         plan = account.plan
-        if not account.begun_by <= now < account.next_end:
-            account.roll(now)
         if reservation in account.reservations or reservation in account.refunded:
-            return Reserved("", 0, _least(plan))
+            return Reserved("", 0, _least(plan, now))
+        if not account.begun_by <= now < account.next_end:
+            if (refused := _refusal(plan, now)) is not None:
+                return refused
+            account.roll(now)
         least: int | None = None
         for counter, limit in plan:
             left = limit - counter.count
-            if left <= 0:
-                return _refusal(plan, now)
+            if left <= 0 and (refused := _refusal(plan, now)) is not None:
+                return refused
             if least is None or left < least:
                 least = left
         for counter, _ in plan:
@@ -180,17 +96,16 @@ class MemoryQuotaStore:
         """See `QuotaStore.look`."""
         account = self._account(tenant, limits)
         now = int(self._now() * 1_000_000)
-        account.roll(now)
         level = 0
         if account.flow is not None:
             elapsed = int(self._monotonic() * 1_000_000) - account.level_at
             level = level_after(account.level, elapsed, account.flow)
-        counts = {counter.window: Count(counter.count, counter.end_us) for counter, _ in account.plan}
+        counts = {counter.window: counter.at(now) for counter, _ in account.plan}
         return Snapshot(now, level, len(account.slots), counts)
 
     def hold(self, tenant: str, call: str) -> None:
         """See `QuotaStore.hold`."""
-        self._accounts.setdefault(tenant, _Account()).slots.add(call)
+        self._accounts.setdefault(tenant, Account()).slots.add(call)
 
     def release(self, tenant: str, call: str) -> None:
         """See `QuotaStore.release`."""
@@ -206,7 +121,7 @@ class MemoryQuotaStore:
 
     def refund(self, tenant: str, reservation: str) -> None:
         """See `QuotaStore.refund`."""
-        account = self._accounts.setdefault(tenant, _Account())
+        account = self._accounts.setdefault(tenant, Account())
         for counter, end_us in account.reservations.pop(reservation, ()):
             if counter.end_us == end_us and counter.count > 0:
                 counter.count -= 1
@@ -214,7 +129,7 @@ class MemoryQuotaStore:
 
     async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
         """See `QuotaStore.charge`."""
-        account = self._accounts.setdefault(tenant, _Account())
+        account = self._accounts.setdefault(tenant, Account())
         now = int(self._now() * 1_000_000)
         for one in charges:
             if one.reservation in account.reservations or one.reservation in account.refunded:
@@ -239,11 +154,15 @@ class MemoryQuotaStore:
         """Nothing to close."""
 
 
-def _refusal(plan: list[tuple[_Counter, int]], now_us: int) -> Reserved:
+def _refusal(plan: list[tuple[Counter, int]], now_us: int) -> Reserved | None:
     """Names the used-up window that ends last, so that the caller is told a time at which all have room."""
-    last = max((counter for counter, limit in plan if counter.count >= limit), key=lambda counter: counter.end_us)
-    return Reserved(LIMIT_IDS[last.window], last.end_us - now_us, 0)
+    refused, last = None, now_us
+    for counter, limit in plan:
+        used, end_us = counter.at(now_us)
+        if used >= limit and end_us > last:
+            refused, last = counter.window, end_us
+    return None if refused is None else Reserved(LIMIT_IDS[refused], last - now_us, 0)
 
 
-def _least(plan: list[tuple[_Counter, int]]) -> int | None:
-    return min((max(0, limit - counter.count) for counter, limit in plan), default=None)
+def _least(plan: list[tuple[Counter, int]], now_us: int) -> int | None:
+    return min((max(0, limit - counter.at(now_us).used) for counter, limit in plan), default=None)

@@ -13,19 +13,11 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import ClassVar
 
-from gateway.model import Limits
-from gateway.quota.answers import (
-    LostState,
-    read_admission,
-    read_birth,
-    read_look,
-    read_reservation,
-    read_time,
-)
-from gateway.quota.gcra import flow_of, remaining
+from gateway.model import Limits, Window
+from gateway.quota.answers import LostState, read_birth, read_time
+from gateway.quota.gcra import remaining
 from gateway.quota.known import Known, Notices
 from gateway.quota.link import Script, ScriptLink, Word
 from gateway.quota.outbox import ASKS, BACKGROUND_BUDGET_SECONDS, RECORD_MS, Outbox, record_key
@@ -94,28 +86,15 @@ class ValkeyQuotaStore:
     async def admit(self, tenant: str, limits: Limits, call: str, budget_seconds: float) -> Admitted:
         """See `QuotaStore.admit`."""
         known = self._known(tenant)
-        flow = flow_of(limits.rate) if limits.rate is not None else None
-        drain, capacity = flow if flow is not None else (0, 0)
-        concurrency = -1 if limits.concurrency is None else limits.concurrency
+        terms = known.terms(limits)
         keys = [self._link.key(tenant, name) for name in ("state", "slots", f"call:{call}")]
         freed = known.take_freed()
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
-        read = partial(read_admission, flow=flow, concurrency=limits.concurrency)
         try:
             for _ in range(ASKS):
-                words = [
-                    call,
-                    self._now(),
-                    known.born,
-                    self._fresh(),
-                    drain,
-                    capacity,
-                    concurrency,
-                    SLOT_LEASE_US,
-                    *freed,
-                ]
-                answer = await self._link.run(_ADMIT, tenant, keys, words, due - loop.time(), read)
+                words = [call, self._now(), known.born, self._fresh(), *terms.admit, *freed]
+                answer = await self._link.run(_ADMIT, tenant, keys, words, due - loop.time(), terms.read_admission)
                 if not isinstance(answer, LostState):
                     break
                 await self._restate(tenant, known, due)
@@ -124,54 +103,48 @@ class ValkeyQuotaStore:
         except BaseException:
             known.put_back(Notices(freed, [], [], [], []))
             raise
-        known.born = answer.born
-        left = None if flow is None else remaining(answer.level, flow)
-        spent = loop.time() - due + budget_seconds
-        if not answer.refused and concurrency >= 0:
+        refused, known.born, wait, level = answer
+        left = None if terms.flow is None else remaining(level, terms.flow)
+        if not refused and limits.concurrency is not None:
             known.held[call] = None
-        return Admitted(answer.refused, answer.wait_us, left, spent)
+        return Admitted(refused, wait, left, loop.time() - due + budget_seconds)
 
     async def reserve(self, tenant: str, limits: Limits, reservation: str, budget_seconds: float) -> Reserved:
         """See `QuotaStore.reserve`."""
         known = self._known(tenant)
-        windows = list(limits.upstream_calls.items())
-        pairs = [word for window, limit in windows for word in (window.value, limit)]
+        terms = known.terms(limits)
         keys = [self._link.key(tenant, "state"), record_key(self._link, tenant, reservation)]
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
-        read = partial(read_reservation, windows=windows)
         for _ in range(ASKS):
-            words = [reservation, self._now(), known.born, self._fresh(), RECORD_MS, *pairs]
-            answer = await self._link.run(_RESERVE, tenant, keys, words, due - loop.time(), read)
+            words = [reservation, self._now(), known.born, self._fresh(), RECORD_MS, *terms.reserve]
+            answer = await self._link.run(_RESERVE, tenant, keys, words, due - loop.time(), terms.read_reservation)
             if not isinstance(answer, LostState):
                 break
             await self._restate(tenant, known, due)
         else:
             raise StoreUnavailable(OutageCause.REFUSED)
-        known.born = answer.born
-        counts = answer.counts
-        known.saw(dict(zip(limits.upstream_calls, counts, strict=True)))
-        left = min((max(0, limit - one.used) for (_, limit), one in zip(windows, counts, strict=True)), default=None)
-        refused = "" if answer.refused is None else LIMIT_IDS[answer.refused]
-        return Reserved(refused, answer.wait_us, left, answer.now_us, counts)
+        refused, known.born, wait, now, counts = answer
+        known.saw(terms.windows, counts)
+        rooms = [limit - used for (_, _, limit, _), (used, _) in zip(terms.windows, counts, strict=True)]
+        left = max(0, min(rooms)) if rooms else None
+        return Reserved(LIMIT_IDS[Window(refused)] if refused else "", wait, left, now, counts)
 
     async def look(self, tenant: str, limits: Limits, budget_seconds: float) -> Snapshot:
-        """See `QuotaStore.look`. What waits to be told is told first, so that the answer is right to the moment."""
+        """See `QuotaStore.look`. What waits to be written is written first, so that the answer is right to the moment."""
         known = self._known(tenant)
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
         while known.waiting:
             await self._outbox.write(tenant, known, due - loop.time())
-        drain, capacity = flow_of(limits.rate) if limits.rate is not None else (0, 0)
+        terms = known.terms(limits)
         keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
-        windows = list(limits.upstream_calls)
-        words = [self._fresh(), self._now(), drain, capacity, *(window.value for window in windows)]
-        read = partial(read_look, windows=windows)
-        answer = await self._link.run(_LOOK, tenant, keys, words, due - loop.time(), read)
-        counts = dict(zip(windows, answer.counts, strict=True))
+        words: list[Word] = [self._fresh(), self._now(), *terms.look]
+        answer = await self._link.run(_LOOK, tenant, keys, words, due - loop.time(), terms.read_look)
         # Counts of a state that began again since say nothing about the one that this replica would say again.
         if answer.born and known.born in ("", answer.born):
-            known.saw(counts)
+            known.saw(terms.windows, answer.counts)
+        counts = dict(zip(limits.upstream_calls, answer.counts, strict=True))
         return Snapshot(answer.now_us, answer.level, answer.slots, counts)
 
     def hold(self, tenant: str, call: str) -> None:
@@ -230,7 +203,7 @@ class ValkeyQuotaStore:
     async def _restate(self, tenant: str, known: Known, due: float) -> None:
         """Says the slots held and the highest counts seen to a state that may have lost them."""
         keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
-        counts = [word for window, one in known.seen.items() for word in (window.value, one.used, one.end_us)]
+        counts = [word for name, one in known.seen.items() for word in (name, one.used, one.end_us)]
         words = [
             self._fresh(),
             self._now(),

@@ -37,6 +37,7 @@ EVENTS: Mapping[str, str] = {
     "process.unraisable": "An exception where none can be raised.",
     "quota.charges_lost": "Charges of an outage could not be written to the quota store.",
     "quota.recovery_failed": "A bug: writing back after an outage failed.",
+    "quota.store_clock_jumped": "The quota store's clock went ahead or back at once; limits were put right.",
     "quota.store_lost": "The quota store is out: the configured policy decides.",
     "quota.store_recovered": "The quota store is back, and what was spent meanwhile is written to it.",
     "server.draining": "A signal told the process to leave: no new calls, those in flight end. A second one ends it at once.",

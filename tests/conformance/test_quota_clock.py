@@ -69,7 +69,7 @@ async def test_a_clock_that_steps_back_gives_no_burst(quota: Harness, seconds: f
 async def test_a_window_opened_in_the_future_is_the_one_of_now(quota: Harness, window: Window, seconds: float) -> None:
     """What was spent while the clock was ahead counts, until the window that holds now is over; then there is room."""
     quota.clock.set_wall(utc("2026-03-10T12:00:30"))
-    limits = tenant(**{window.value: 2}).limits
+    limits = Limits(upstream_calls={window: 2})
     quota.clock.jump(seconds)
     for _ in range(2):
         assert (await quota.store.reserve("a", limits, quota.id(), PATIENCE)).limit_id == ""
@@ -97,7 +97,7 @@ async def test_a_window_opened_in_the_future_is_the_one_of_now(quota: Harness, w
 async def test_a_small_step_back_opens_no_window_twice(quota: Harness, window: str, now: str, back: float) -> None:
     """Over the window's beginning, by at most a 24th of its length: what is used up stays so until its end."""
     quota.clock.set_wall(utc(now))
-    limits = tenant(**{window: 1}).limits
+    limits = Limits(upstream_calls={Window(window): 1})
     assert (await quota.store.reserve("a", limits, quota.id(), PATIENCE)).limit_id == ""
     quota.clock.jump(-back)
     refused = await quota.store.reserve("a", limits, quota.id(), PATIENCE)

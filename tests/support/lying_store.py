@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import hiredis
 
@@ -19,8 +20,8 @@ def echo_of(command: list[bytes]) -> bytes:
     return command[3 + int(command[2])]
 
 
-def packed(*parts: bytes | int | list[bytes | int]) -> bytes:
-    """A list as the protocol writes it."""
+def packed(*parts: Any) -> bytes:
+    """A list of bytes, whole numbers and lists, as the protocol writes it."""
     texts = []
     for part in parts:
         if isinstance(part, list):
@@ -32,7 +33,7 @@ def packed(*parts: bytes | int | list[bytes | int]) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join(texts)
 
 
-def with_echo(*rest: bytes | int | list[bytes | int]) -> Answer:
+def with_echo(*rest: Any) -> Answer:
     """A list with the right echo and then `rest`."""
     return lambda command: packed(echo_of(command), *rest)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import structlog.testing
@@ -113,7 +113,7 @@ async def test_no_method_of_the_stores_raises_anything_else(lie: Answer, url_of:
     async with lying_store(lie) as liar:
         link = link_to(url_of(liar))
         store, usage = ValkeyQuotaStore(link), ValkeyUsageStore(link)
-        questions = [
+        questions: list[Callable[[], Awaitable[object]]] = [
             lambda: store.admit("t", WHO.limits, "c", PATIENCE),
             lambda: store.reserve("t", WHO.limits, "r", PATIENCE),
             lambda: store.look("t", WHO.limits, PATIENCE),

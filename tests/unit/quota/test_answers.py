@@ -12,22 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import RateLimit, Window
+from gateway.model import Limits, RateLimit, Window
 from gateway.quota import answers
 from gateway.quota.answers import MalformedAnswer
 from gateway.quota.gcra import CALL, flow_of
+from gateway.quota.terms import Terms
 from gateway.quota.windows import DAY, HOUR, MINUTE
 
 NOW = 1_763_800_000_000_000
 FLOW = flow_of(RateLimit(2, 10))
-WINDOWS = [(Window.MINUTE, 5), (Window.DAY, 9)]
+WINDOWS = Terms(Limits(upstream_calls={Window.MINUTE: 5, Window.DAY: 9})).windows
 ENDS = (NOW - NOW % MINUTE + MINUTE, NOW - NOW % DAY + DAY)
 COUNTS = [1, ENDS[0], 4, ENDS[1]]
 
 admission = partial(answers.read_admission, flow=FLOW, concurrency=3)
 unlimited = partial(answers.read_admission, flow=None, concurrency=None)
 reservation = partial(answers.read_reservation, windows=WINDOWS)
-look = partial(answers.read_look, windows=[window for window, _ in WINDOWS])
+look = partial(answers.read_look, windows=WINDOWS)
 figures = partial(answers.read_figures, days=2, width=3)
 READERS: list[Callable[[list[Any]], object]] = [
     admission,

@@ -14,7 +14,7 @@ from tests.support.lying_store import packed
 
 HONEST = [
     packed(b"call", b"ok", b"birth", 0, 1_000_000_000),
-    packed(b"read", *([1, 2, 3, 4, 5, 6] for _ in range(402))),
+    packed(b"read", *[[1, 2, 3, 4, 5, 6]] * 402),
     b"+PONG\r\n",
     b"$5\r\na*9\r\n\r\n",
     b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
@@ -97,7 +97,7 @@ def test_a_reply_that_does_not_end_is_refused(endless: bytes) -> None:
 
 def test_the_largest_reply_of_the_ledger_fits() -> None:
     """402 days of six figures, each with as many digits as there are."""
-    largest = packed(b"x" * 20, *([2**63 - 1] * 6 for _ in range(402)))
+    largest = packed(b"x" * 20, *[[2**63 - 1] * 6] * 402)
     assert len(largest) < LIMIT
     (reply,) = ReplyReader().feed(largest, LIMIT)
     assert len(reply) == 403

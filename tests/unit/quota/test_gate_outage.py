@@ -3,57 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
 from gateway.errors import QuotaUnavailable, TenantConcurrencyExceeded, TenantRateLimited
-from gateway.model import Limits, Tenant, Window
-from gateway.quota.gate import OutagePolicy, QuotaGate
-from gateway.quota.memory import MemoryQuotaStore
-from gateway.quota.store import Admitted, Charge, OutageCause, Reserved, StoreUnavailable
+from gateway.model import Tenant, Window
+from gateway.quota.gate import QuotaGate
+from gateway.quota.store import STORE_BUDGET_SECONDS, OutageCause
 from tests.support.conditions import eventually
+from tests.support.failing_store import FailingStore, gate_over
 from tests.support.quota import HandClock, tenant
-
-
-class FailingStore(MemoryQuotaStore):
-    """Fails with `cause` while there is one: after it did what was asked, if `replies_lost`."""
-
-    def __init__(self, clock: HandClock) -> None:
-        super().__init__(clock)
-        self.cause: OutageCause | None = None
-        self.replies_lost = False
-        self.spent_seconds = 0.0
-        self.asked = asyncio.Event()
-        self.answers = asyncio.Event()
-        self.answers.set()
-        self.charging: list[bool] = []
-        self.gate: QuotaGate
-
-    async def admit(self, tenant: str, limits: Limits, call: str, budget_seconds: float) -> Admitted:
-        if self.cause is None or self.replies_lost:
-            verdict = await super().admit(tenant, limits, call, budget_seconds)
-        self._fail()
-        return verdict._replace(spent_seconds=self.spent_seconds)
-
-    async def reserve(self, tenant: str, limits: Limits, reservation: str, budget_seconds: float) -> Reserved:
-        if self.cause is None or self.replies_lost:
-            verdict = await super().reserve(tenant, limits, reservation, budget_seconds)
-        self.asked.set()
-        await self.answers.wait()
-        self._fail()
-        return verdict
-
-    async def recover(self, budget_seconds: float) -> None:
-        self._fail()
-
-    async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
-        self.charging.append(self.gate.degraded)
-        await super().charge(tenant, charges, budget_seconds)
-
-    def _fail(self) -> None:
-        if self.cause is not None:
-            raise StoreUnavailable(self.cause)
 
 
 @pytest.fixture
@@ -64,13 +23,6 @@ def clock() -> HandClock:
 @pytest.fixture
 def store(clock: HandClock) -> FailingStore:
     return FailingStore(clock)
-
-
-def gate_over(store: FailingStore, clock: HandClock, policy: str = "share", replicas: int = 1) -> QuotaGate:
-    store.gate = QuotaGate(
-        store, clock=clock, policy=OutagePolicy(policy), expected_replicas=replicas, probe_seconds=0.001
-    )
-    return store.gate
 
 
 async def used(store: FailingStore, who: Tenant) -> int:
@@ -161,4 +113,26 @@ async def test_a_refusal_is_remembered_from_when_the_store_was_asked(store: Fail
     with pytest.raises(TenantRateLimited):
         await gate.admit(who)
     assert gate.refused_until(who) == pytest.approx(clock.monotonic() - 0.03 + 1.0)
+    await gate.aclose()
+
+
+async def time_out(gate: QuotaGate, store: FailingStore, who: Tenant) -> None:
+    """Three time-outs in a row."""
+    store.cause = OutageCause.TIMEOUT
+    for _ in range(3):
+        await gate.admit(who)
+    assert gate.degraded
+    store.cause = None
+
+
+async def test_a_store_that_was_too_slow_proves_itself(store: FailingStore, clock: HandClock) -> None:
+    """It answers within a call's time, several times in a row; one that answers every other time in time is not back."""
+    gate, who = gate_over(store, clock), tenant(rate=(1000, 1000))
+    store.slow_probes = 2
+    await time_out(gate, store, who)
+    await eventually(lambda: store.probes > 20, "it is probed")
+    assert gate.degraded
+    store.slow_probes = 0
+    await eventually(lambda: not gate.degraded, "the store is back")
+    assert store.budgets == {STORE_BUDGET_SECONDS}
     await gate.aclose()
