@@ -7,6 +7,7 @@ recursion follows the document's depth.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -33,18 +34,28 @@ _NO_KEY = object()
 _MERGE = object()
 
 
-def compose(text: str, pause: Pause) -> tuple[Any, bool]:
-    """The plain values of the one document in `text`; None if it is empty.
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A document's plain values; None if it is empty.
 
-    Also whether it has neither anchors nor directives, so that each part of it means the same wherever it stands. Raises
-    `ConfigError`, or what PyYAML raises for text that is no YAML.
+    `stands_alone` says that it has neither anchors nor directives, so that each part of its text means the same wherever
+    it stands. `lines` are those, from 0, on which the entries of the list under the top-level key `listed` begin, and
+    the line after the list; empty if an entry is no mapping and no list.
     """
+
+    value: Any
+    stands_alone: bool = True
+    lines: tuple[int, ...] = ()
+
+
+def compose(text: str, pause: Pause, listed: str = "") -> Composed:
+    """Reads the one document in `text`. Raises `ConfigError`, or what PyYAML raises for text that is no YAML."""
     parser = _Loader(text)
-    composer = _Composer(parser, pause)
+    composer = _Composer(parser, pause, listed)
     parser.get_event()
     start = parser.get_event()
     if isinstance(start, yaml.StreamEndEvent):
-        return None, True
+        return Composed(None)
     value = composer.compose()
     parser.get_event()
     following = parser.get_event()
@@ -52,7 +63,8 @@ def compose(text: str, pause: Pause) -> tuple[Any, bool]:
         raise _problem(following, "a second document begins: keep one")
     if composer.problems:
         raise ConfigError(tuple(composer.problems))
-    return value, not composer.anchors and start.tags is None and start.version is None
+    stands_alone = not composer.anchors and start.tags is None and start.version is None
+    return Composed(value, stands_alone, tuple(composer.lines))
 
 
 class _Frame:
@@ -80,8 +92,10 @@ class _Frame:
 
 
 class _Composer:
-    def __init__(self, parser: Any, pause: Pause) -> None:
+    def __init__(self, parser: Any, pause: Pause, listed: str) -> None:
         self.problems: list[str] = []
+        self.lines: list[int] = []
+        self._listed = listed
         self._parser = parser
         self._pause = pause
         self._frames: list[_Frame] = []
@@ -124,10 +138,14 @@ class _Composer:
         self._counted(event, 1)
         if event.anchor is not None:
             self._anchor(event, _OPEN, 0)
+        if len(self._frames) == 2 and self._frames[0].key == self._listed:
+            self.lines.append(event.start_mark.line)
         self._frames.append(_Frame({} if kind is yaml.MappingStartEvent else [], event.anchor, self._count - 1))
 
     def _ended(self, frame: _Frame, event: Any) -> Any:
         value = frame.value
+        if len(self._frames) == 1 and self._frames[0].key == self._listed:
+            self.lines.append(event.start_mark.line)
         if frame.merged:
             # What a mapping says itself takes precedence; among merged ones the last `<<`, in a list the first entry.
             merged: dict[Any, Any] = {}
@@ -200,25 +218,25 @@ class _Composer:
 
     def _scalar(self, event: Any) -> Any:
         text, tag = event.value, event.tag
-        if tag is None:
+        is_plain = tag is None or tag == "!"
+        if is_plain:
             if not event.implicit[0] or len(text) > _MAX_RESOLVED_CHARACTERS:
                 return text
             resolvers = _Loader.yaml_implicit_resolvers.get(text[:1])
             if resolvers is None:
                 return text
-            known = self._scalars.get(text, _OPEN)
-            if known is not _OPEN:
-                return known
+            if text in self._scalars:
+                return self._scalars[text]
             tag = next((found for found, pattern in resolvers if pattern.match(text)), None)
             if tag is None:
                 return text
-        elif tag in ("!", f"{_TAG}str"):
+        elif tag == f"{_TAG}str":
             return text
         if tag not in _SCALAR_TAGS or len(text) > _MAX_RESOLVED_CHARACTERS:
             raise _problem(event, "could not determine a constructor for its tag: put quotes around it")
         node = yaml.ScalarNode(tag, text, event.start_mark, event.end_mark)
         value = _Loader.yaml_constructors[tag](self._parser, node)
-        if event.tag is None and len(self._scalars) < _REMEMBERED_SCALARS:
+        if is_plain and len(self._scalars) < _REMEMBERED_SCALARS:
             self._scalars[text] = value
         return value
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gateway.config.composing import compose
+from gateway.config.composing import Composed, compose
 from gateway.config.problems import ConfigError
 from gateway.pace import Pause, without_pause
 
@@ -20,15 +20,15 @@ SMALLER = "split the tenants over several gateways, or write what they share onc
 
 def read_document(text: str) -> Any:
     """The plain values of the one YAML document in `text`; None if it is empty. Raises `ConfigError`."""
-    return read_with_facts(text, without_pause)[0]
+    return read_composed(text, without_pause).value
 
 
-def read_with_facts(text: str, pause: Pause) -> tuple[Any, bool]:
-    """The same, and whether each part of the text means the same wherever it stands. Raises `ConfigError`."""
+def read_composed(text: str, pause: Pause, listed: str = "") -> Composed:
+    """The same with what `Composed` says of the text. Raises `ConfigError`."""
     if len(text) > MAX_CHARACTERS:
         raise ConfigError((f"the document is larger than {MAX_CHARACTERS} characters: {SMALLER}",))
     try:
-        return compose(text, pause)
+        return compose(text, pause, listed)
     except yaml.YAMLError as error:
         raise ConfigError((_located(error),)) from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):

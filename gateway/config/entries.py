@@ -2,9 +2,9 @@
 
 Scanning YAML is most of the work of a reload. The text of an entry under `tenants:` means the same wherever it stands,
 as long as the file has no anchors, aliases or directives. So each run of entries whose text is known from the last
-reading is replaced by one blank entry, and only the rest is read. That is the same as reading the whole file: if each
-blank entry comes back at its place, then every entry begins and ends where the text was cut. Otherwise the whole file is
-read.
+reading is replaced by one empty entry, and only the rest is read. The parser then says on which lines entries begin and
+where the list ends: if those are the lines at which the text was cut, the pieces are what they were taken for. Otherwise
+the whole file is read.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from gateway.config.document import read_with_facts
+from gateway.config.composing import Composed
+from gateway.config.document import read_composed
 from gateway.config.problems import ConfigError
 from gateway.config.tenants import TenantConfig
 from gateway.pace import Pause
 
 KnownEntries = Mapping[str, TenantConfig]
+
+LISTED = "tenants"
 
 _HEADER = re.compile(r"^tenants:[ ]*(?:#.*)?\n", re.MULTILINE)
 _FIRST = re.compile(r"(?:[ ]*(?:#.*)?\n)*([ ]*)- ")
@@ -31,17 +35,22 @@ class Entries:
     """A file's text in pieces: what is before the tenants, the text of each, and what follows them."""
 
     head: str
-    texts: tuple[str, ...]
+    texts: list[str]
     tail: str
     indent: str
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """The lines, from 0, on which the entries begin, and the first one of the tail."""
+        return tuple(accumulate((text.count("\n") for text in self.texts), initial=self.head.count("\n")))
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A document's plain values. `entries` are the texts of its tenants; None if they do not stand for themselves."""
+    """A document's plain values, and the text of each of its tenants; without texts if they cannot be told apart."""
 
     value: Any
-    entries: Entries | None
+    texts: list[str]
 
 
 def read_entries(text: str, known: KnownEntries, pause: Pause) -> Reading:
@@ -50,17 +59,19 @@ def read_entries(text: str, known: KnownEntries, pause: Pause) -> Reading:
     if entries is not None and known:
         value = _read_changed(entries, known, pause)
         if value is not None:
-            return Reading(value, entries)
-    value, stands_alone = read_with_facts(text, pause)
-    return Reading(value, entries if stands_alone else None)
+            return Reading(value, entries.texts)
+    read = read_composed(text, pause, LISTED)
+    return Reading(read.value, entries.texts if entries is not None and _is_cut_right(entries, read) else [])
 
 
 def split(text: str, pause: Pause) -> Entries | None:
-    """Cuts the text before each entry of the list under `tenants:`; None if it has no such list in block style."""
+    """Cuts the text before what looks like an entry of the list under `tenants:`; None if there is no such list."""
     headers = list(_HEADER.finditer(text))
     first = _FIRST.match(text, headers[0].end()) if len(headers) == 1 else None
     if first is None:
         return None
+    if not text.endswith("\n"):
+        text += "\n"
     indent = first[1]
     # An entry's first line; or the first line that is neither deeper, nor blank, nor a comment, where the list ends.
     boundary = re.compile(rf"^(?:{indent}(-) |(?!{indent} )(?![ ]*(?:#|$)))", re.MULTILINE)
@@ -72,35 +83,34 @@ def split(text: str, pause: Pause) -> Entries | None:
         cuts.append(found.start())
         if len(cuts) % _ENTRIES_PER_PAUSE == 0:
             pause()
-    texts = tuple(text[start:stop] for start, stop in zip(cuts, [*cuts[1:], end], strict=True))
-    if not texts[-1].endswith("\n"):
-        texts = (*texts[:-1], f"{texts[-1]}\n")
+    texts = [text[start:stop] for start, stop in zip(cuts, [*cuts[1:], end], strict=True)]
     return Entries(text[: cuts[0]], texts, text[end:], indent)
 
 
 def _read_changed(entries: Entries, known: KnownEntries, pause: Pause) -> Any:
     """The document's values, read without what is known; None if that is not possible."""
-    blank = f"{entries.indent}- ~\n"
-    pieces, whole = [entries.head], list[TenantConfig | None]()
+    empty = f"{entries.indent}- {{}}\n"
+    texts, tenants = list[str](), list[TenantConfig | None]()
     for text in entries.texts:
-        whole.append(known.get(text))
-        if whole[-1] is None:
-            pieces.append(text)
-        elif pieces[-1] is not blank:
-            pieces.append(blank)
-        if len(whole) % _ENTRIES_PER_PAUSE == 0:
+        tenants.append(known.get(text))
+        if tenants[-1] is None:
+            texts.append(text)
+        elif not texts or texts[-1] is not empty:
+            texts.append(empty)
+        if len(tenants) % _ENTRIES_PER_PAUSE == 0:
             pause()
-    pieces.append(entries.tail)
+    shorter = Entries(entries.head, texts, entries.tail, entries.indent)
     try:
-        value, stands_alone = read_with_facts("".join(pieces), pause)
+        read = read_composed("".join((shorter.head, *texts, shorter.tail)), pause, LISTED)
     except ConfigError:
         # The whole file is read for the right line numbers.
         return None
-    read = value.get("tenants") if isinstance(value, dict) else None
-    if not stands_alone or not isinstance(read, list) or len(read) != len(pieces) - 2:
+    if not _is_cut_right(shorter, read):
         return None
-    if any((piece is blank) > (item is None) for piece, item in zip(pieces[1:-1], read, strict=True)):
-        return None
-    changed = (item for piece, item in zip(pieces[1:-1], read, strict=True) if piece is not blank)
-    value["tenants"] = [next(changed) if tenant is None else tenant for tenant in whole]
-    return value
+    changed = (value for text, value in zip(texts, read.value[LISTED], strict=True) if text is not empty)
+    read.value[LISTED] = [next(changed) if tenant is None else tenant for tenant in tenants]
+    return read.value
+
+
+def _is_cut_right(entries: Entries, read: Composed) -> bool:
+    return read.stands_alone and read.lines == entries.lines

@@ -85,8 +85,9 @@ def _load(
     overlaid = any(name.startswith(_OVERLAID_TENANTS) for name in environ)
     reading = read_entries(text, before.known if before is not None and not overlaid else {}, pause)
     config, problems, broken = _parse(reading.value, environ, pause)
-    texts = () if reading.entries is None or overlaid or problems else reading.entries.texts
-    config.loaded_from(content, dict(zip(texts, config.tenants, strict=True)) if texts else {})
+    # Blank entries at the list's end are left out of the configuration.
+    alike = not (overlaid or problems) and len(reading.texts) == len(config.tenants)
+    config.loaded_from(content, dict(zip(reading.texts, config.tenants, strict=True)) if alike else {})
     return config, problems, broken
 
 
