@@ -8,7 +8,9 @@ What is left for the event loop is one assignment, so no call ever sees half of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,11 +57,16 @@ class ConfigReload:
         """Raises `FileRejected` with the first problem of a file that is not a usable configuration."""
         pace = Pace()
         try:
-            change = await off_loop(partial(self._load, pace))
-            if change is not None:
+            with _without_full_collections():
+                change = await off_loop(partial(self._load, pace))
+                if change is None:
+                    return
                 before = [self._put_in_force(change)]
+                del change
                 if before[0] is not self._started:
                     await off_loop(partial(_free, before, pace))
+                # As after the start: what has come lives long, and no collection need look at it again.
+                gc.freeze()
         finally:
             pace.stop()
 
@@ -119,3 +126,17 @@ def _free(config: list[Config], pace: Pace) -> None:
     while tenants:
         tenants.pop()
         pace()
+
+
+@contextmanager
+def _without_full_collections() -> Iterator[None]:
+    """Keeps Python's cycle collector from looking at everything again and again while thousands of objects are made.
+
+    A full collection would hold up the event loop for as long as 400 ms at 10,000 tenants. Those of new objects go on.
+    """
+    young, middle, full = gc.get_threshold()
+    gc.set_threshold(young, middle, 1_000_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, full)

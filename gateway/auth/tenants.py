@@ -39,6 +39,8 @@ class SpiffeIdentity:
 
 Identity = TokenIdentity | JwtIdentity | SpiffeIdentity
 
+_METHODS: Mapping[type[Identity], str] = {TokenIdentity: "token", JwtIdentity: "jwt", SpiffeIdentity: "mtls"}
+
 
 @dataclass(frozen=True, slots=True)
 class TenantEntry:
@@ -71,17 +73,19 @@ class Tenants:
             if tenant.id in by_id:
                 raise TenantsInvalid(f"tenant {tenant.id!r} is defined twice")
             by_id[tenant.id] = tenant
-            by_token, by_issuer, by_certificate = (Principal(tenant, method) for method in ("token", "jwt", "mtls"))
+            # One for all identities of a kind: tens of thousands of objects would slow the garbage collector down.
+            kinds = {type(identity) for identity in entry.identities}
+            principals = {kind: Principal(tenant, _METHODS[kind]) for kind in kinds}
             for identity in entry.identities:
                 match identity:
                     case TokenIdentity(sha256):
-                        _add(by_digest, sha256, (sha256, by_token), tenant, "token_sha256")
+                        _add(by_digest, sha256, (sha256, principals[TokenIdentity]), tenant, "token_sha256")
                     case JwtIdentity(issuer, subject):
-                        _add(by_jwt, (issuer, subject), by_issuer, tenant, "JWT issuer and subject")
+                        _add(by_jwt, (issuer, subject), principals[JwtIdentity], tenant, "JWT issuer and subject")
                     case SpiffeIdentity(spiffe_id):
                         if parse_spiffe_id(spiffe_id) is None:
                             raise TenantsInvalid(f"a spiffe_id of tenant {tenant.id!r} is not a SPIFFE id")
-                        _add(by_spiffe_id, spiffe_id, by_certificate, tenant, "spiffe_id")
+                        _add(by_spiffe_id, spiffe_id, principals[SpiffeIdentity], tenant, "spiffe_id")
         self._by_id: Mapping[str, Tenant] = MappingProxyType(by_id)
         self._by_digest = by_digest
         self._by_jwt = by_jwt

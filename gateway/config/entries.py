@@ -25,7 +25,7 @@ KnownEntries = Mapping[str, TenantConfig]
 
 LISTED = "tenants"
 
-_HEADER = re.compile(r"^tenants:[ ]*(?:#.*)?\n", re.MULTILINE)
+_HEADER = re.compile(r"tenants:[ ]*(?:#.*)?\n")
 _FIRST = re.compile(r"(?:[ ]*(?:#.*)?\n)*([ ]*)- ")
 _ENTRIES_PER_PAUSE = 64
 
@@ -66,17 +66,19 @@ def read_entries(text: str, known: KnownEntries, pause: Pause) -> Reading:
 
 def split(text: str, pause: Pause) -> Entries | None:
     """Cuts the text before what looks like an entry of the list under `tenants:`; None if there is no such list."""
-    headers = list(_HEADER.finditer(text))
-    first = _FIRST.match(text, headers[0].end()) if len(headers) == 1 else None
-    if first is None:
-        return None
     if not text.endswith("\n"):
         text += "\n"
+    # A search for a plain string takes a tenth of the time of one with a pattern.
+    at = 0 if text.startswith("tenants:") else text.find("\ntenants:") + 1
+    header = _HEADER.match(text, at)
+    first = _FIRST.match(text, header.end()) if header is not None else None
+    if header is None or first is None:
+        return None
     indent = first[1]
     # An entry's first line; or the first line that is neither deeper, nor blank, nor a comment, where the list ends.
     boundary = re.compile(rf"^(?:{indent}(-) |(?!{indent} )(?![ ]*(?:#|$)))", re.MULTILINE)
     cuts, end = [], len(text)
-    for found in boundary.finditer(text, headers[0].end()):
+    for found in boundary.finditer(text, header.end()):
         if found[1] is None:
             end = found.start()
             break

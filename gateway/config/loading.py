@@ -104,7 +104,7 @@ def _parse(document: Any, environ: Mapping[str, str], pause: Pause) -> tuple[Con
     merged, sources, problems = overlay(document or {}, environ, lambda path: holds_text(path, Config))
     settings = _without_blanks(merged, pause)
     _release(merged, pause)
-    problems += _validate_tenants(settings, pause)
+    left_out = _validate_tenants(settings, pause)
     found, broken = [], list[Location]()
     config, errors = _validate(settings)
     while errors:
@@ -128,7 +128,7 @@ def _parse(document: Any, environ: Mapping[str, str], pause: Pause) -> tuple[Con
                 f"{key}: {text_}{_source(tuple(key.split('.')), sources)}"
                 for key, text_ in islice(rule.check(config, pause), MAX_PROBLEMS)
             ]
-    return config, problems, broken_keys
+    return config, problems + left_out, broken_keys
 
 
 def _validate_tenants(settings: dict[str, Any], pause: Pause) -> list[str]:

@@ -114,7 +114,7 @@ TAILS = st.sampled_from(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.lists(PIECES, max_size=5), st.lists(PIECES, max_size=5), TAILS)
 def test_it_means_what_the_whole_file_means(first: list[str], second: list[str], tail: str) -> None:
     """Whatever the entries look like: the same configuration, or the same problems at the same lines."""
