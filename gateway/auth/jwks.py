@@ -63,7 +63,9 @@ NO_KEYS = KeySet([])
 def parse_key_set(document: bytes) -> KeySet:
     """The usable public keys of a JWKS document; others in it are left out. Raises `KeySetInvalid` if none is left."""
     if len(document) > MAX_DOCUMENT_BYTES:
-        raise KeySetInvalid("the key set is too large")
+        raise KeySetInvalid(
+            f"the key set is larger than {MAX_DOCUMENT_BYTES} bytes: leave out keys that sign no tokens"
+        )
     try:
         members = orjson.loads(document)["keys"]
     except (orjson.JSONDecodeError, KeyError, TypeError):

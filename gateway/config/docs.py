@@ -37,6 +37,9 @@ unknown key in the file is.
 
 **Changes.** Tenants, tokens, limits, TLS and secret files are re-read while the gateway runs. A file that cannot be used
 changes nothing: the last good one stays in force and `/readyz` names the fault. Other settings need a restart.
+
+**Size.** The file may hold 16 MiB, 1,000,000 values, 32 levels and 10,000 tenants; a tenant 1,000 principals. See
+[reloading](operations.md#reloading) for how long changes of large files take.
 """
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config.files import shown_path
+from gateway.config.files import MAX_SECRET_BYTES, shown_path
 from gateway.config.problems import ConfigError
 from gateway.config.stores import StoresConfig
+from gateway.files import FileTooLarge, read_file
 from gateway.secret import Secret
 
 
@@ -34,7 +35,10 @@ class StorePassword:
         if self.file is None:
             return
         try:
-            self._secret = Secret(self.file.read_text("utf-8").rstrip("\r\n"))
+            self._secret = Secret(read_file(self.file, MAX_SECRET_BYTES).decode("utf-8").rstrip("\r\n"))
+        except FileTooLarge:
+            text = f"is longer than {MAX_SECRET_BYTES} bytes: name the file of the password"
+            raise ConfigError((f"{self._key}: {shown_path(self.file)} {text}",)) from None
         except (OSError, UnicodeDecodeError):
             raise ConfigError(
                 (f"{self._key}: cannot read {shown_path(self.file)}: let the gateway's user read it",)

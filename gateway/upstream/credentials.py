@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.files import shown_path
+from gateway.files import FileTooLarge, read_file
 from gateway.secret import Secret
 
 # Far above any API key; a wrong path (a log, a device) is not read to its end.
@@ -99,8 +100,11 @@ class CredentialSource:
 
 def _content(key: str, file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
-            return stream.read(MAX_SECRET_BYTES + 1)
+        return read_file(file, MAX_SECRET_BYTES)
+    except FileTooLarge:
+        raise CredentialError(
+            f"{key}: {file} is longer than {MAX_SECRET_BYTES} bytes: it holds something else"
+        ) from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CredentialError(
