@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.cli.failure import one_line
+from gateway.cli.terminal import printable
 
 _LONGEST = 600
 
@@ -29,7 +29,7 @@ class CallFailure(Exception):
             parts.append(f"try again in {self.retry_after_seconds:g} s")
         if self.request_id:
             parts.append(f"request id {self.request_id}")
-        line = one_line("; ".join(parts))
+        line = printable("; ".join(parts))
         return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
     def as_mapping(self) -> dict[str, Any]:

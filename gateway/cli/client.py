@@ -41,7 +41,13 @@ _OPTIONS = (
     # The default of 256 KiB silently turns retries off for a real image.
     ("grpc.per_rpc_retry_buffer_size", 16 * 1024 * 1024),
     ("grpc.primary_user_agent", "facegate-cli"),
+    # Ten times what the longest answer takes, a page of tenants. The target may be anybody.
+    ("grpc.max_receive_message_length", 1024 * 1024),
 )
+
+
+MAX_MATCHES = 100
+"""Matches that an answer may hold: ten times what can be asked for today."""
 
 
 class Client:
@@ -60,7 +66,10 @@ class Client:
 
     async def search(self, request: Any, timeout_seconds: float) -> Any:
         """SearchFace."""
-        return await self._call(self._search.SearchFace, request, timeout_seconds)
+        reply = await self._call(self._search.SearchFace, request, timeout_seconds)
+        if len(reply.matches) > MAX_MATCHES:
+            raise CallFailure("BAD_ANSWER", f"the answer holds {len(reply.matches)} matches")
+        return reply
 
     async def quota(self, request: Any, timeout_seconds: float) -> Any:
         """GetQuota."""
@@ -81,7 +90,10 @@ class Client:
     async def health(self, service: str, timeout_seconds: float) -> str:
         """The health of `service`: `SERVING`, `NOT_SERVING` ..."""
         reply = await self._call(self._health, HealthCheckRequest(service=service), timeout_seconds)
-        return HealthCheckResponse.ServingStatus.Name(reply.status)
+        try:
+            return HealthCheckResponse.ServingStatus.Name(reply.status)
+        except ValueError:
+            return str(reply.status)
 
     async def _call(self, method: Any, request: Any, timeout_seconds: float) -> Any:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.failure import Failure
+from gateway.cli.terminal import say
 
 if TYPE_CHECKING:
     from gateway.config import Config, TenantConfig
@@ -31,8 +32,7 @@ def check(file: Path) -> None:
 
     Every problem is printed, one a line, and the exit status is 1. No file's content is ever shown.
     """
-    for line in _explain(load(file)):
-        click.echo(line)
+    say(*_explain(load(file)))
 
 
 @command.command()
@@ -40,7 +40,7 @@ def schema() -> None:
     """Print the JSON Schema of a configuration, for editors and pipelines."""
     from gateway.config.docs import json_schema_text
 
-    click.echo(json_schema_text(), nl=False)
+    say(*json_schema_text().splitlines())
 
 
 def load(file: Path | None) -> Config:

@@ -16,6 +16,7 @@ import click
 
 from gateway.cli.failure import Failure
 from gateway.cli.sandbox import address
+from gateway.cli.terminal import say
 
 if TYPE_CHECKING:
     from gateway.cli.client import Client
@@ -79,14 +80,14 @@ async def _demo(listen: tuple[str, int], *, once: bool) -> int | None:
                 stack.callback(logs.close)
                 async with open_gateway(config) as gateway:
                     await signals.opened(gateway)
-                    click.echo(f"sandbox  {sandbox.url}\ngateway  {gateway.address}\nlog      {log}\n")
+                    say(f"sandbox  {sandbox.url}", f"gateway  {gateway.address}", f"log      {log}", "")
                     async with connect(Target(gateway.address)) as client:
                         matches = await _search(client)
                     _print_invitation(folder, gateway.address)
                     if once:
                         gateway.begin_drain()
                     else:
-                        click.echo("\nBoth go on until Ctrl-C.")
+                        say("", "Both go on until Ctrl-C.")
                     await gateway.wait_closed()
         except StartError as error:
             raise Failure(str(error)) from None
@@ -159,7 +160,7 @@ async def _search(client: Client) -> int:
         person, score = ("", "") if best is None else (str(best.person_id), f"{best.score:.3f}")
         rows.append((face_set, photo.name, outcome(reply), person, score, cache_status(reply), _since(start)))
     print_table(("face set", "photo", "answer", "person", "score", "cache", "ms"), rows, numbers=("score", "ms"))
-    click.echo("\nThe last call failed on purpose: the tenant has no face set of that name, and is not told more.")
+    say("", "The last call failed on purpose: the tenant has no face set of that name, and is not told more.")
     return matches
 
 
@@ -171,4 +172,4 @@ def _print_invitation(folder: Path, target: str) -> None:
     request = folder / "search.json"
     content = base64.b64encode(portrait().read_bytes()).decode()
     request.write_text(json.dumps({"face_set": FACE_SET, "image": {"content": content}}))
-    click.echo(f"\nTo call it yourself:\n  grpcurl -plaintext -d @ {target} {_METHOD} < {request}")
+    say("", "To call it yourself:", f"  grpcurl -plaintext -d @ {target} {_METHOD} < {request}")

@@ -16,8 +16,3 @@ class Failure(click.ClickException):
     def __init__(self, *problems: str) -> None:
         self.problems = problems
         super().__init__("; ".join(problems))
-
-
-def one_line(text: str) -> str:
-    """`text` without anything that could break or colour a line."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()

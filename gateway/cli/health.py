@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.failure import Failure
 from gateway.cli.options import Target, address_option, target_from
+from gateway.cli.terminal import say
 
 _EXAMPLES = """\b
 Examples:
@@ -26,7 +27,7 @@ def command(target: str, service: str, tls_ca: Path | None, timeout: float) -> N
     status = asyncio.run(_check(target_from(target, None, tls_ca), service, timeout))
     if status != "SERVING":
         raise Failure(f"{target} is {status}")
-    click.echo(status)
+    say(status)
 
 
 async def _check(target: Target, service: str, timeout_seconds: float) -> str:

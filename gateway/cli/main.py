@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import click
 
-from gateway.cli.failure import INTERRUPTED, Failure, one_line
+from gateway.cli.call_failure import CallFailure
+from gateway.cli.failure import INTERRUPTED, Failure
+from gateway.cli.terminal import complain, say
 
 COMMANDS = {
     "serve": "Run the gateway.",
@@ -52,7 +54,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from importlib.metadata import version
 
-        click.echo(f"facegate {version('facegate')}")
+        say(f"facegate {version('facegate')}")
         ctx.exit()
 
 
@@ -71,24 +73,22 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = facegate.main(list(arguments), prog_name="facegate", standalone_mode=False)
     except Failure as failure:
-        for problem in failure.problems:
-            _complain(problem)
+        complain(*failure.problems)
         return failure.exit_code
+    except CallFailure as failure:
+        complain(failure.line())
+        return Failure.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help())
-        _complain("a command is missing")
+        say(*error.ctx.get_help().splitlines())
+        complain("a command is missing")
         return error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "facegate"
-        _complain(f"{error.format_message()} (see `{path} --help`)")
+        complain(f"{error.format_message()} (see `{path} --help`)")
         return error.exit_code
     except click.ClickException as error:
-        _complain(error.format_message())
+        complain(error.format_message())
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     return status if isinstance(status, int) else 0
-
-
-def _complain(problem: str) -> None:
-    click.echo(f"facegate: {one_line(problem)}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,7 +15,10 @@ from facegate.search.v1.face_search_service_pb2 import (
     SearchFaceResponse,
     SearchOutcome,
 )
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import Error, MessageToDict
+
+from gateway.cli.call_failure import CallFailure
+from gateway.cli.terminal import json_line
 
 _Period = TypeVar("_Period", GetUsageRequest, ListTenantUsageRequest)
 
@@ -71,13 +73,16 @@ def cache_status(reply: SearchFaceResponse) -> str:
 
 
 def as_mapping(message: Any) -> dict[str, Any]:
-    """A message as JSON has it, by its proto names; numbers of 64 bits are text."""
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    """A message as JSON has it, by its proto names; numbers of 64 bits are text. Raises CallFailure if it has no JSON."""
+    try:
+        return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    except (Error, ValueError):
+        raise CallFailure("BAD_ANSWER", "the answer holds a time that does not exist") from None
 
 
 def as_json_text(message: Any) -> str:
     """A message as one line of JSON."""
-    return json.dumps(as_mapping(message), ensure_ascii=False)
+    return json_line(as_mapping(message))
 
 
 def _word(name_of: Callable[[Any], str], value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,8 +12,10 @@ from typing import Any, TypeVar
 import click
 
 from gateway.cli.failure import Failure
+from gateway.cli.terminal import complain
 
 DEFAULT_TARGET = "127.0.0.1:50051"
+_MAX_FILE_BYTES = 1024 * 1024
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -58,6 +62,7 @@ def target_from(address: str, token_file: Path | None, tls_ca: Path | None) -> T
         token = _read(token_file, "--token-file").decode("ascii", "replace").strip()
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise Failure(f"--token-file: {token_file} does not hold a token: expected one line of visible characters")
+        _warn_of_readers(token_file)
         if tls_ca is None:
             _warn_of_plaintext(address)
     return Target(address, token, None if tls_ca is None else _read(tls_ca, "--tls-ca"))
@@ -67,11 +72,23 @@ def _warn_of_plaintext(address: str) -> None:
     from gateway.config.values import is_loopback  # brings pydantic along: half a second that others need not pay
 
     if not is_loopback(address.rpartition(":")[0]):
-        click.echo(f"facegate: warning: the token is sent to {address} in plaintext; add --tls-ca", err=True)
+        complain(f"warning: the token is sent to {address} in plaintext; add --tls-ca")
+
+
+def _warn_of_readers(token_file: Path) -> None:
+    with suppress(OSError):
+        found = token_file.stat()
+        # A pipe, as of `<(pass show token)`, has no readers but this one.
+        if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            complain(f"warning: other users can read {token_file}: run `chmod 600` on it")
 
 
 def _read(file: Path, option: str) -> bytes:
     try:
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise Failure(f"{option}: {file} cannot be read ({error.strerror})") from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise Failure(f"{option}: {file} is larger than {_MAX_FILE_BYTES} bytes")
+    return content

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.cli.failure import one_line
+from gateway.cli.terminal import cell
 
 _BAR_CELLS = 20
 
@@ -34,7 +34,7 @@ def print_table(
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(escape(one_line(cell)) for cell in row))
+        table.add_row(*(escape(cell(text)) for text in row))
     console.print(table)
 
 
@@ -46,5 +46,8 @@ def bar(part: float, whole: float) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """A time in seconds since 1970 as UTC, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """A time in seconds since 1970 as UTC, to the second; the number itself if there is no such time."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from gateway.cli.failure import Failure
 from gateway.cli.options import Target, target_from, target_options
+from gateway.cli.terminal import say
 
 _EXAMPLES = """\b
 Examples:
@@ -38,16 +38,12 @@ def command(
         raise click.UsageError("--face-set needs --tenant")
     reply = asyncio.run(_purge(target_from(target, token_file, tls_ca), tenant, face_set))
     scope = "everything" if everything else f"tenant {tenant}" + (f", face set {face_set}" if face_set else "")
-    click.echo(f"purged {scope}: epoch {reply.epoch} is in force")
+    say(f"purged {scope}: epoch {reply.epoch} is in force")
 
 
 async def _purge(target: Target, tenant: str | None, face_set: str | None) -> Any:
-    from gateway.cli.call_failure import CallFailure
     from gateway.cli.client import connect
     from gateway.cli.messages import purge_request
 
     async with connect(target) as client:
-        try:
-            return await client.purge(purge_request(tenant, face_set), timeout_seconds=10)
-        except CallFailure as failure:
-            raise Failure(failure.line()) from None
+        return await client.purge(purge_request(tenant, face_set), timeout_seconds=10)

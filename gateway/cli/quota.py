@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from gateway.cli.failure import Failure
 from gateway.cli.options import Target, target_from, target_options
+from gateway.cli.terminal import say
 
 _EXAMPLES = """\b
 Examples:
@@ -26,14 +26,14 @@ def command(target: str, token_file: Path | None, tls_ca: Path | None, *, as_jso
     if as_json:
         from gateway.cli.messages import as_json_text
 
-        click.echo(as_json_text(reply))
+        say(as_json_text(reply))
         return
     from gateway.cli.output import bar, clock_time, print_table
 
     estimate = " (an estimate: the quota store is out)" if reply.degraded else ""
-    click.echo(f"tenant {reply.tenant}{estimate}; face sets: {', '.join(reply.face_sets) or 'none'}")
+    say(f"tenant {reply.tenant}{estimate}; face sets: {', '.join(reply.face_sets) or 'none'}")
     if not reply.limits:
-        click.echo("no limits")
+        say("no limits")
         return
     rows = [
         (
@@ -50,12 +50,8 @@ def command(target: str, token_file: Path | None, tls_ca: Path | None, *, as_jso
 
 
 async def _ask(target: Target) -> Any:
-    from gateway.cli.call_failure import CallFailure
     from gateway.cli.client import connect
     from gateway.cli.messages import quota_request
 
     async with connect(target) as client:
-        try:
-            return await client.quota(quota_request(), timeout_seconds=10)
-        except CallFailure as failure:
-            raise Failure(failure.line()) from None
+        return await client.quota(quota_request(), timeout_seconds=10)

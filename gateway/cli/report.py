@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import click
-
 from gateway.cli import messages
 from gateway.cli.call_failure import CallFailure
-from gateway.cli.failure import one_line
 from gateway.cli.output import clock_time, print_table
+from gateway.cli.terminal import cell, complain, json_line, say
 
 _COLUMNS = ("image", "outcome", "person", "face", "score", "enrolled", "cache")
 
@@ -44,27 +41,27 @@ class Report:
             print_table(_COLUMNS, _with_short_names(self._rows), numbers=("score",), whole=("person", "face", "score"))
 
     def answered(self, image: Path, reply: Any) -> None:
-        """A search that was answered."""
+        """A search that was answered. Raises CallFailure if the answer cannot be shown."""
         if self._as_json:
-            self._print(json.dumps({"image": str(image), "response": messages.as_mapping(reply)}))
+            self._print(json_line({"image": str(image), "response": messages.as_mapping(reply)}))
         elif self._tabulates:
             self._rows += _rows(image, reply)
         else:
             for row in _rows(image, reply):
-                self._print("  ".join(one_line(cell) for cell in row if cell))
+                self._print("  ".join(cell(text) for text in row if text))
         self._advance()
 
     def failed(self, image: Path, failure: CallFailure) -> None:
         """A search that failed: a line on stderr, and for programs one among the results."""
         self.failures += 1
         if self._as_json:
-            self._print(json.dumps({"image": str(image), "error": failure.as_mapping()}))
-        self._print(f"facegate: {one_line(str(image))}: {failure.line()}", to_errors=True)
+            self._print(json_line({"image": str(image), "error": failure.as_mapping()}))
+        self._print(f"{cell(str(image))}: {failure.line()}", to=complain)
         self._advance()
 
-    def _print(self, line: str, *, to_errors: bool = False) -> None:
+    def _print(self, line: str, *, to: Callable[[str], None] = say) -> None:
         with self._cleared():
-            click.echo(line, err=to_errors)
+            to(line)
 
     @contextmanager
     def _cleared(self) -> Iterator[None]:

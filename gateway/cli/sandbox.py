@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from gateway.cli.failure import Failure
+from gateway.cli.terminal import say
 
 _EXAMPLES = """\b
 Examples:
@@ -65,8 +66,8 @@ async def _run(host: str, port: int, faces: Path | None) -> None:
         asyncio.get_running_loop().add_signal_handler(number, leave.set)
     try:
         async with sandbox_runner()(host, port, faces_dir=faces) as sandbox:
-            click.echo(f"the sandbox listens on {sandbox.url}")
-            click.echo(f"API id {SANDBOX_API_ID}, API secret {SANDBOX_API_SECRET}")
+            say(f"the sandbox listens on {sandbox.url}")
+            say(f"API id {SANDBOX_API_ID}, API secret {SANDBOX_API_SECRET}")
             await leave.wait()
     except OSError as error:
         raise Failure(error.strerror or "the sandbox cannot start") from None

@@ -109,8 +109,6 @@ async def _work(client: Client, question: Question, waiting: Iterator[Path], rep
     for file in waiting:
         try:
             request = search_request(question.face_set, read_image(file), question.threshold, question.max_results)
-            reply = await client.search(request, question.timeout_seconds)
+            report.answered(file, await client.search(request, question.timeout_seconds))
         except CallFailure as failure:
             report.failed(file, failure)
-        else:
-            report.answered(file, reply)

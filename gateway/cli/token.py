@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from gateway.cli.terminal import say
+
 _EXAMPLES = """\b
 Example:
   facegate token new kyc"""
@@ -30,7 +32,7 @@ def new(tenant: str) -> None:
             param_hint="'TENANT'",
         )
     token = new_token()
-    click.echo("# The token. It is shown this once: put it where the caller's secrets are kept.")
-    click.echo(token)
-    click.echo("\n# For the gateway's configuration:")
-    click.echo(f"tenants:\n  - id: {tenant}\n    principals:\n      - {{token_sha256: {token_digest(token).hex()}}}")
+    say("# The token. It is shown this once: put it where the caller's secrets are kept.")
+    say(token)
+    say("", "# For the gateway's configuration:", "tenants:", f"  - id: {tenant}", "    principals:")
+    say(f"      - {{token_sha256: {token_digest(token).hex()}}}")

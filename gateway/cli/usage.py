@@ -12,8 +12,11 @@ import click
 
 from gateway.cli.failure import Failure
 from gateway.cli.options import Target, target_from, target_options
+from gateway.cli.terminal import say
 
 _NUMBERS = ("searches", "cache_hits", "quota_rejections", "failures", "upstream_calls", "charged_units")
+MAX_PAGES = 100
+"""Pages of 1000 tenants that are asked for at most."""
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 _EXAMPLES = """\b
 Examples:
@@ -51,8 +54,7 @@ def command(
     if as_json:
         from gateway.cli.messages import as_json_text
 
-        for row in rows:
-            click.echo(as_json_text(row))
+        say(*map(as_json_text, rows))
     else:
         _print(first, rows)
 
@@ -61,7 +63,7 @@ def _print(first: str, rows: Sequence[Any]) -> None:
     from gateway.cli.output import bar, clock_time, print_table
 
     if not rows:
-        click.echo("no use in this period")
+        say("no use in this period")
         return
     most = max(row.searches for row in rows)
     cells = [
@@ -77,33 +79,27 @@ def _print(first: str, rows: Sequence[Any]) -> None:
 
 
 async def _days(target: Target, start: datetime | None, end: datetime | None) -> list[Any]:
-    from gateway.cli.call_failure import CallFailure
     from gateway.cli.client import connect
     from gateway.cli.messages import usage_request
 
     async with connect(target) as client:
-        try:
-            return list((await client.usage(usage_request(start, end), timeout_seconds=10)).days)
-        except CallFailure as failure:
-            raise Failure(failure.line()) from None
+        return list((await client.usage(usage_request(start, end), timeout_seconds=10)).days)
 
 
 async def _tenants(target: Target, tenant: str, start: datetime | None, end: datetime | None) -> list[Any]:
-    from gateway.cli.call_failure import CallFailure
     from gateway.cli.client import connect
     from gateway.cli.messages import tenant_usage_request
 
     rows: list[Any] = []
-    page_token = ""
+    page_token, seen = "", {""}
     async with connect(target) as client:
-        while True:
-            request = tenant_usage_request(tenant, start, end, page_token)
-            try:
-                page = await client.tenant_usage(request, timeout_seconds=10)
-            except CallFailure as failure:
-                raise Failure(failure.line()) from None
+        for _ in range(MAX_PAGES):
+            page = await client.tenant_usage(tenant_usage_request(tenant, start, end, page_token), timeout_seconds=10)
             rows += page.tenants
-            # A token that does not move would be asked for again for ever.
-            if page.next_page_token in ("", page_token):
-                return rows
             page_token = page.next_page_token
+            if not page_token:
+                return rows
+            if page_token in seen:
+                raise Failure("the gateway names a page as the next one that it gave before: its pages never end")
+            seen.add(page_token)
+    raise Failure(f"the gateway has more than {MAX_PAGES} pages of tenants: ask for one with --tenant")

@@ -203,6 +203,7 @@ async def test_a_token_is_sent_over_tls_and_never_shown(photos: Path, tmp_path: 
     (tmp_path / "ca.pem").write_bytes(authority.pem)
     (tmp_path / "wrong.pem").write_bytes(Authority().pem)
     (tmp_path / "token").write_text("fg_hunter2\n")
+    (tmp_path / "token").chmod(0o600)
     call = ("search", str(photos / "a.jpg"), "--face-set", "e", "--token-file", str(tmp_path / "token"))
     async with fake_gateway(credentials=credentials) as (fake, address):
         target = address.replace("127.0.0.1", "localhost")
@@ -222,3 +223,25 @@ async def test_a_token_file_without_a_token(content: str, photos: Path, tmp_path
     assert result.status == 1
     assert "does not hold a token" in result.err
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o644, 1), (0o640, 1), (0o604, 1), (0o600, 0), (0o400, 0)])
+async def test_a_token_file_that_others_can_read_is_warned_of(mode: int, warnings: int, tmp_path: Path) -> None:
+    """In one line, and the call goes on."""
+    token = tmp_path / "token"
+    token.write_text("fg_hunter2")
+    token.chmod(mode)
+    async with fake_gateway() as (fake, address):
+        result = await facegate("quota", "--target", address, "--token-file", str(token))
+    assert result.status == 0
+    assert fake.tokens == ["Bearer fg_hunter2"]
+    assert result.err.count("\n") == warnings
+    assert result.err.startswith("facegate: warning: other users can read ") is (warnings == 1)
+
+
+async def test_a_token_file_without_end_is_not_read_to_its_end() -> None:
+    """A megabyte is more than any token or list of authorities."""
+    for option in ("--token-file", "--tls-ca"):
+        result = await facegate("quota", "--target", "127.0.0.1:1", option, "/dev/zero")
+        assert result.status == 1
+        assert result.err == f"facegate: {option}: /dev/zero is larger than 1048576 bytes\n"

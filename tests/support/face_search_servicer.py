@@ -117,14 +117,18 @@ class _Health(HealthServicer):
 
 @asynccontextmanager
 async def fake_gateway(
-    answer: Callable[[FakeGateway, Any, Any], Any] = one_match, *, credentials: grpc.ServerCredentials | None = None
+    answer: Callable[[FakeGateway, Any, Any], Any] = one_match,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
+    kind: type[FakeGateway] = FakeGateway,
+    health: HealthServicer | None = None,
 ) -> AsyncIterator[tuple[FakeGateway, str]]:
-    """The stand-in and its address."""
-    fake = FakeGateway(answer)
+    """The stand-in and its address; `kind` and `health` answer otherwise than it does."""
+    fake = kind(answer)
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 7_340_032)))
     add_FaceSearchServiceServicer_to_server(fake, server)
     add_AdminServiceServicer_to_server(fake, server)
-    add_HealthServicer_to_server(_Health(), server)
+    add_HealthServicer_to_server(health or _Health(), server)
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:
