@@ -69,6 +69,17 @@ async def test_config_check_tells_every_problem(tmp_path: Path) -> None:
     assert "hunter2" not in result.err
 
 
+async def test_config_check_shows_no_secret_in_the_place_of_a_name(tmp_path: Path) -> None:
+    """Whoever writes the secret itself where its variable's name belongs does not find it in a pipeline's log."""
+    file = tmp_path / "facegate.yaml"
+    file.write_text("upstream: {credentials: [{name: a, api_id_env: an1d, api_secret_env: hunter2}]}")
+    result = await facegate("config", "check", str(file))
+    assert result.status == 1
+    assert "upstream.credentials.0.api_secret_env: the environment variable of that name is not set" in result.err
+    assert "hunter2" not in result.out + result.err
+    assert "an1d" not in result.out + result.err
+
+
 async def test_config_check_says_what_each_tenant_may_do(tmp_path: Path) -> None:
     """Methods, face sets, limits and the ways to prove oneself; never a secret or the upstream's names."""
     file = tmp_path / "facegate.yaml"

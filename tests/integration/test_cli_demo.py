@@ -6,9 +6,11 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.support.command import ended, facegate, started
 
@@ -24,16 +26,34 @@ async def test_the_demo_finds_the_portrait() -> None:
     assert "Traceback" not in result.err
 
 
-async def test_the_demo_stays_and_the_line_to_paste_is_right() -> None:
-    """The request that it wrote is answered at the address that it printed; Ctrl-C ends it with status 0."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+async def test_the_demo_stays_and_the_line_to_paste_is_right(number: signal.Signals) -> None:
+    """The request that it wrote is answered at the address that it printed.
+
+    Ctrl-C or a terminal that closes ends it with status 0, and its files are gone.
+    """
     async with _running("demo", until=b"Ctrl-C") as (process, out):
         line = re.search(r"-d @ (\S+) \S+/SearchFace < (\S+)", out)
         assert line is not None
         assert _written(line[2])["face_set"] == "demo"
         assert (await facegate("health", "--target", line[1])).status == 0
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert (await ended(process)).status == 0
         assert _written(line[2]) == {}
+
+
+async def test_a_killed_demos_files_go_at_the_next_start(tmp_path: Path) -> None:
+    """Nothing can remove them at once; those of a demo that runs stay."""
+    environ = {"TMPDIR": str(tmp_path)}
+    async with _running("demo", until=b"Ctrl-C", environ=environ) as (process, _):
+        (folder,) = content(tmp_path)
+        assert (await facegate("demo", "--once", environ=environ)).status == 0
+        assert content(tmp_path) == [folder]
+        process.kill()
+        await process.wait()
+        assert (folder / "search.json").exists()
+    assert (await facegate("demo", "--once", environ=environ)).status == 0
+    assert content(tmp_path) == []
 
 
 async def test_the_sandbox_runs_until_it_is_told_to_end() -> None:
@@ -48,6 +68,11 @@ async def test_the_sandbox_runs_until_it_is_told_to_end() -> None:
         assert (await ended(process)).status == 0
 
 
+def content(folder: Path) -> list[Path]:
+    """What is in a folder."""
+    return list(folder.iterdir())
+
+
 def _written(file: str) -> dict[str, object]:
     path = Path(file)
     content: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
@@ -55,9 +80,11 @@ def _written(file: str) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _running(*arguments: str, until: bytes) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def _running(
+    *arguments: str, until: bytes, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A command, and what it printed up to and with the line that holds `until`."""
-    process = await started(*arguments)
+    process = await started(*arguments, environ=environ)
     assert process.stdout is not None
     printed = b""
     try:
