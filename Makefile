@@ -155,6 +155,7 @@ bench: $(VENV)/.ready ## Measure against a bare gRPC server on this machine (ARG
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # The image's name and base, the program that builds it (docker, podman or buildah, whichever works) and its options.
 IMAGE ?= localhost/facegate:$(VERSION)
+SANDBOX_IMAGE ?= localhost/facegate-sandbox:$(VERSION)
 BASE ?=
 ENGINE ?=
 BUILD_OPTIONS ?=
@@ -166,17 +167,25 @@ BUILD_IMAGE = engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)" && $$engin
 
 .PHONY: image
 image: ## Build the container image (IMAGE=, BASE=, ENGINE=, BUILD_OPTIONS=)
-	@$(BUILD_IMAGE) --tag $(IMAGE) .
+	@$(BUILD_IMAGE) --target gateway --tag $(IMAGE) .
 	@echo "$(IMAGE) is built"
 
+.PHONY: image-sandbox
+image-sandbox: ## Build the image for trials, with the stand-in for the vendor (SANDBOX_IMAGE=, BASE=, ENGINE=, BUILD_OPTIONS=)
+	@$(BUILD_IMAGE) --target sandbox --tag $(SANDBOX_IMAGE) .
+	@echo "$(SANDBOX_IMAGE) is built"
+
 .PHONY: image-check
-image-check: ## Run the image as a hardened container, look for secrets in its layers (IMAGE=, ENGINE=, RUN_OPTIONS=)
+image-check: ## Run the images as hardened containers, look for secrets in their layers (IMAGE=, SANDBOX_IMAGE=, ENGINE=, RUN_OPTIONS=)
 	@engine="$$(ENGINE='$(ENGINE)' scripts/image/engine.sh)"; \
 	case "$$engine" in buildah*) echo "buildah builds images and does not run them: this needs docker or podman" >&2; exit 1;; esac; \
 	folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT; \
-	ENGINE="$$engine" RUN_OPTIONS='$(RUN_OPTIONS)' scripts/image/try.sh $(IMAGE); \
-	$$engine save --output "$$folder/image.tar" $(IMAGE) >/dev/null; \
-	$(PYTHON) scripts/image/scan.py "$$folder/image.tar"
+	ENGINE="$$engine" RUN_OPTIONS='$(RUN_OPTIONS)' scripts/image/try.sh $(IMAGE) $(SANDBOX_IMAGE); \
+	for image in $(IMAGE) $(SANDBOX_IMAGE); do \
+	  rm -f "$$folder/image.tar"; \
+	  $$engine save --output "$$folder/image.tar" "$$image" >/dev/null; \
+	  $(PYTHON) scripts/image/scan.py "$$folder/image.tar"; \
+	done
 
 .PHONY: sbom
 sbom: ## List what is in the image, as CycloneDX, in build/facegate.cdx.json

@@ -53,6 +53,10 @@ def sandbox_runner() -> Callable[..., AbstractAsyncContextManager[Any]]:
     """`run_sandbox`, or a failure that says what to install."""
     try:
         from gateway.sandbox.server import run_sandbox
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("gateway.sandbox"):
+            raise Failure("the sandbox is not part of this image: `make image-sandbox` builds one with it") from None
+        raise Failure(str(error)) from None
     except ImportError as error:
         raise Failure(str(error)) from None
     return run_sandbox

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Shows that an image does its work as a hardened container: a read-only root, no capabilities, no network but loopback,
+# Shows that the images do their work as hardened containers: a read-only root, no capabilities, no network but loopback,
 # 256 MiB, and a drain by SIGTERM that ends with status 0.
 #
-#   try.sh IMAGE        (ENGINE: podman or docker, with its options; RUN_OPTIONS: more for its `run`)
+#   try.sh IMAGE SANDBOX_IMAGE        (ENGINE: podman or docker, with its options; RUN_OPTIONS: more for its `run`)
 set -euo pipefail
-image=${1:?usage: try.sh IMAGE}
+image=${1:?usage: try.sh IMAGE SANDBOX_IMAGE}
+sandbox_image=${2:?usage: try.sh IMAGE SANDBOX_IMAGE}
 read -ra engine <<<"${ENGINE:-podman}"
 read -ra more <<<"${RUN_OPTIONS:-}"
 tmp=$(mktemp -d)
@@ -27,7 +28,7 @@ auth: {anonymous_tenant: demo}
 tenants: [{id: demo, face_sets: {demo: demo}}]
 YAML
 
-sandbox=$("${engine[@]}" run --detach "${more[@]}" "${hard[@]}" --network none "$image" sandbox)
+sandbox=$("${engine[@]}" run --detach "${more[@]}" "${hard[@]}" --network none "$sandbox_image" sandbox)
 made+=("$sandbox")
 gateway=$("${engine[@]}" run --detach "${more[@]}" "${hard[@]}" --network "container:$sandbox" \
   --volume "$tmp:/etc/facegate:ro" --env API_ID=sandbox-id --env API_SECRET=sandbox-secret-that-opens-nothing \
@@ -54,6 +55,14 @@ if "${engine[@]}" exec "$gateway" /bin/sh -c true 2>/dev/null; then
   echo "there is a shell in the image" >&2
   exit 1
 fi
+if "${call[@]}" sandbox 2>"$tmp/refusal"; then
+  echo "the sandbox is in the image for production" >&2
+  exit 1
+fi
+cat "$tmp/refusal"
+"${engine[@]}" exec "$gateway" /opt/facegate/bin/python -c '
+import importlib.util
+assert importlib.util.find_spec("PIL") is None and importlib.util.find_spec("gateway.sandbox") is None'
 # The sandbox is told to be slow once; SIGTERM comes while the search waits for it.
 sandboxed() {
   "${engine[@]}" exec "$sandbox" /opt/facegate/bin/python -c "
