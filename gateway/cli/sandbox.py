@@ -63,13 +63,14 @@ def sandbox_runner() -> Callable[..., AbstractAsyncContextManager[Any]]:
 
 
 async def _run(host: str, port: int, faces: Path | None) -> None:
+    run_sandbox = sandbox_runner()
     from gateway.sandbox.accounts import SANDBOX_API_ID, SANDBOX_API_SECRET
 
     leave = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leave.set)
     try:
-        async with sandbox_runner()(host, port, faces_dir=faces) as sandbox:
+        async with run_sandbox(host, port, faces_dir=faces) as sandbox:
             say(f"the sandbox listens on {sandbox.url}")
             say(f"API id {SANDBOX_API_ID}, API secret {SANDBOX_API_SECRET}")
             await leave.wait()

@@ -108,6 +108,7 @@ class OpsConfig(Section):
     )
     allowed_hosts: tuple[AllowedHost, ...] = Field(
         default=(),
+        strict=False,
         max_length=100,
         description="Names that the `Host` header of a request may hold, such as `facegate.corp.example` or "
         "`*.corp.example`. Always allowed are IP addresses, names without a dot, names that end in `.svc`, "

@@ -18,7 +18,8 @@ CHART = Path(__file__).resolve().parents[2] / "helm" / "facegate"
 
 # What the chart sets by itself, from other values; by section of the gateway's configuration.
 SET_BY_CHART = {
-    "Config": ("ops", "stores", "tenants"),
+    "Config": ("stores", "tenants"),
+    "OpsConfig": ("listen",),
     "ServerConfig": ("listen", "insecure", "tls", "health_listen"),
     "UpstreamConfig": ("credentials", "ca_file"),
     "QuotaConfig": ("expected_replicas",),

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from scripts.image.overlay import PHOTO
+from scripts.image.overlay import main as lay_over
 from scripts.image.sbom import main as list_contents
 from scripts.image.scan import findings
 from tests.support.chart import HOW
 from tests.support.tools import ROOT, require_tool
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
-FINAL = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+# By name, in the order of the file; the last is what is built unless another is named.
+STAGES = {stage.split()[3]: stage for stage in re.split(r"^(?=FROM )", DOCKERFILE, flags=re.MULTILINE)[1:]}
 # Made here, so that no key lies in the repository.
 KEY = b"-----BEGIN " + b"PRIVATE KEY-----\n" + 2 * (64 * b"A" + b"\n") + b"-----END " + b"PRIVATE KEY-----\n"
 
@@ -35,19 +38,68 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert "hadolint ignore" not in DOCKERFILE
 
 
-def test_final_stage_starts_from_nothing() -> None:
-    """The image holds what is copied into it, no base's shell or package manager, and runs nothing while it is built."""
-    assert FINAL.startswith("\nFROM scratch\n")
-    assert "\nRUN " not in FINAL
-    assert re.search(r"^USER [1-9][0-9]+:[1-9][0-9]+$", FINAL, re.MULTILINE)
-    assert "\nSTOPSIGNAL SIGTERM\n" in FINAL
-    assert '\nENTRYPOINT ["facegate"]\n' in FINAL
+@pytest.mark.parametrize("image", ["gateway", "sandbox"])
+def test_an_image_starts_from_nothing(image: str) -> None:
+    """It holds what is copied into it, no base's shell or package manager, and runs nothing while it is built."""
+    stage = STAGES[image]
+    assert stage.startswith("FROM settings AS ")
+    settings = STAGES["settings"]
+    assert settings.startswith("FROM scratch AS ")
+    assert "\nRUN " not in stage + settings
+    assert "USER" not in stage
+    assert re.search(r"^USER [1-9][0-9]+:[1-9][0-9]+$", settings, re.MULTILINE)
+    assert "\nSTOPSIGNAL SIGTERM\n" in settings
+    assert '\nENTRYPOINT ["facegate"]\n' in settings
+
+
+def _sources(stage: str) -> set[str]:
+    """The stages that a stage is made of, however far up."""
+    above = {STAGES[stage].split()[1], *re.findall(r"--from=(\S+)", STAGES[stage])} & STAGES.keys()
+    return above.union(*(_sources(name) for name in above))
+
+
+def test_what_decodes_photos_is_in_the_image_for_trials_alone() -> None:
+    """Nothing in the last stage, which is the image for production, comes from a stage with Pillow or the sandbox."""
+    assert list(STAGES)[-1] == "gateway"
+    with_pillow = {name for name, stage in STAGES.items() if "requirements/sandbox.txt" in stage}
+    assert with_pillow == {"sandbox-dependencies"}
+    assert with_pillow <= _sources("sandbox")
+    assert not [name for name in _sources("gateway") | _sources("sbom") if name.startswith("sandbox")]
+    assert " /overlay --without gateway/sandbox/\n" in STAGES["application"]
+
+
+def test_a_public_base_is_named_by_its_digest() -> None:
+    """A tag can be moved to another image; whoever builds may name a base of their own."""
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert re.fullmatch(r"docker\.io/library/python:3\.\d+\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
+    outside = {stage.split()[1] for stage in STAGES.values()} - STAGES.keys()
+    assert outside == {"${BASE}", "scratch"}
+
+
+@pytest.mark.parametrize("without", [None, "gateway/sandbox/"])
+def test_an_overlay_can_leave_a_part_out(without: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The photo that a first search names lies at the same place in both images."""
+    site = tmp_path / "site-packages"
+    files = ("gateway/app.py", "gateway/cli/sandbox.py", "gateway/sandbox/server.py", PHOTO[0])
+    for name in files:
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text("")
+    info = site / "made-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: made\nVersion: 1\n")
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in files))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    overlay = tmp_path / "overlay"
+    lay_over(sys.executable, "made", overlay, without)
+    laid = {name for name in files if (overlay / str(site / name).lstrip("/")).exists()}
+    assert laid == {name for name in files if without is None or not name.startswith(without)}
+    assert (overlay / PHOTO[1]).exists()
 
 
 def test_every_install_is_pinned() -> None:
     """Each installation from an index asks for hashes and takes no source distribution, so nothing is compiled."""
     installs = re.findall(r"pip [^&]*install (?:[^\\&]|\\\n)*", DOCKERFILE)
-    assert len(installs) == 3
+    assert len(installs) == 5
     for install in installs:
         assert "--no-index" in install or {"--require-hashes", "--only-binary"} <= set(install.split())
 

@@ -133,3 +133,13 @@ async def test_serve_refuses_a_bad_configuration(text: str, tmp_path: Path) -> N
     assert all(line.startswith("facegate: ") for line in result.err.splitlines())
     assert result.err
     assert result.out == ""
+
+
+@pytest.mark.parametrize("command", [("sandbox",), ("demo", "--once")])
+async def test_an_image_without_the_sandbox_says_so(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The image for production holds none; the command says which one does."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['gateway.sandbox'] = None\n")
+    result = await facegate(*command, environ={"PYTHONPATH": str(tmp_path)})
+    assert (result.status, result.out) == (1, "")
+    assert "make image-sandbox" in result.err
+    assert result.err.count("\n") == 1

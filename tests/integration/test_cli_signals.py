@@ -141,6 +141,7 @@ async def test_sigterm_counts_while_a_store_is_being_opened(tmp_path: Path, serv
         store.close()
         await connections.end()
     assert (result.status, result.err) == (0, "")
+    assert "server.listening" not in result.out
 
 
 async def test_a_second_signal_ends_the_start_at_once(tmp_path: Path, serve: Serve) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import yaml
@@ -33,3 +34,30 @@ async def test_a_reload_says_what_it_loaded_and_what_it_could_not(tmp_path: Path
         assert found.files == ()
         assert len(found.problems) == 1
         assert found.problems[0].startswith(f"configuration: {file} ")
+
+
+async def test_a_reload_does_not_take_an_earlier_look_for_its_own(tmp_path: Path) -> None:
+    """A look that was under way when the files changed again has seen the older ones."""
+    file = tmp_path / "file"
+    file.write_text("1")
+    watcher = FileWatcher(clock=SystemClock(), interval_seconds=3600, settle_seconds=0)
+    loading, released, loaded = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def load() -> None:
+        content = file.read_text()
+        loading.set()
+        await released.wait()
+        loaded.append(content)
+
+    async with running(upstream=FakeUpstream(), watcher=watcher) as gateway:
+        watcher.watch([file], load, "made")
+        file.write_text("2")
+        earlier = asyncio.create_task(gateway.reload())
+        await loading.wait()
+        file.write_text("3")
+        reload = asyncio.create_task(gateway.reload())
+        # It waits for the earlier look, which is still loading.
+        await asyncio.sleep(0)
+        released.set()
+        await asyncio.gather(earlier, reload)
+    assert loaded == ["2", "3"]

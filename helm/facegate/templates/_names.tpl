@@ -23,10 +23,19 @@
 {{- end -}}
 
 {{- define "facegate.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- include "facegate.imageOf" (dict "repository" .Values.image.repository "tag" (default .Chart.AppVersion .Values.image.tag) "digest" .Values.image.digest) -}}
+{{- end -}}
+
+{{- define "facegate.sandboxImage" -}}
+{{- include "facegate.imageOf" (dict "repository" .Values.sandbox.image.repository "tag" (default .Chart.AppVersion .Values.sandbox.image.tag) "digest" .Values.sandbox.image.digest) -}}
+{{- end -}}
+
+{{/* An image's reference. Arguments: repository, tag, digest. */}}
+{{- define "facegate.imageOf" -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" .repository .tag -}}
 {{- end -}}
 {{- end -}}
 

@@ -45,6 +45,18 @@ async def test_it_starts_with_everything_around_it_down_and_says_so(tmp_path: Pa
                 await asyncio.sleep(0.05)
 
 
+async def test_a_name_is_allowed_by_its_setting() -> None:
+    """Through an Ingress, say; the name of any page on the web reads nothing."""
+    async with running(config_of(ops={"allowed_hosts": ["*.corp.example"]}), upstream=FakeUpstream()) as gateway:
+        found = {}
+        async with aiohttp.ClientSession() as session:
+            for host in ("faces.corp.example", "evil.example"):
+                url = f"http://{gateway.ops_address}/status.json"
+                async with session.get(url, headers={"Host": host}) as answer:
+                    found[host] = answer.status
+    assert found == {"faces.corp.example": 200, "evil.example": 421}
+
+
 async def test_on_the_way_out_it_lives_and_is_not_ready() -> None:
     """Whoever balances load looks elsewhere; nobody restarts it."""
     async with running(config_of(server={"lame_duck_seconds": 60}), upstream=FakeUpstream()) as gateway:

@@ -94,3 +94,19 @@ def test_a_new_folder_that_another_start_takes_for_stale_is_given_up(
     with demo_folder() as folder:
         assert str(folder) == made[1]
     os.close(held[0])
+
+
+def test_a_new_folder_that_another_start_removes_is_given_up(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of a folder that is gone protects nothing."""
+    lock, removed = fcntl.flock, list[Path]()
+
+    def late(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.extend(temporary.iterdir())
+            removed[0].rmdir()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with demo_folder() as folder:
+        assert folder.exists()
+        assert folder not in removed
