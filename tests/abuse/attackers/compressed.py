@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from tests.support import frames
 from tests.support.attack_process import Attack
-from tests.support.raw_connection import End, RawConnection
+from tests.support.raw_connection import RawConnection
 
 # Just under the limit of one message.
 _NAME = "x" * (7 * 1024 * 1024 - 64)
@@ -30,18 +30,14 @@ async def health_watches(attack: Attack) -> None:
 
 
 async def health_checks(attack: Attack) -> None:
-    """Checks with such a name, six at a time, as fast as they are answered."""
+    """Checks with such a name, `per_second` of them, at most six at a time."""
     body = _compressed(HealthCheckRequest(service=_NAME).SerializeToString())
-    connection = await attack.connect()
-
-    def again(_stream: int = 0, _end: End | None = None) -> None:
-        connection.call(HEALTH + "Check", _GZIP, body)
-
-    connection.on_end = again
-    for _ in range(6):
-        again()
+    connection, pause = await attack.connect(), 1 / attack.options["per_second"]
     attack.is_on()
-    await connection.gone.wait()
+    while not connection.gone.is_set():
+        if len(connection.open_streams) < 6:
+            connection.call(HEALTH + "Check", _GZIP, body)
+        await asyncio.sleep(pause)
 
 
 async def unread_reflection(attack: Attack) -> None:
