@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.quota import lane
+from gateway.quota import connection
 from gateway.quota.store import StoreUnavailable
 
 DUE = 10.0
@@ -42,7 +42,7 @@ def asked(loop: HandLoop) -> asyncio.Future[object]:
     """A question whose time is over at `DUE`."""
     waiting: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     as_loop = cast("asyncio.AbstractEventLoop", loop)
-    loop.call_at(DUE, lane._look_again, as_loop, waiting, DUE)
+    loop.call_at(DUE, connection.look_again, as_loop, waiting, DUE)
     return waiting
 
 
@@ -66,7 +66,7 @@ async def test_after_a_late_look_the_store_has_some_milliseconds() -> None:
     loop.run_next(late=LATE)
     looked = loop.now
     loop.run_next()
-    assert loop.now - looked >= lane.LATE_SECONDS
+    assert loop.now - looked >= connection.LATE_SECONDS
     with pytest.raises(StoreUnavailable):
         waiting.result()
 
@@ -80,7 +80,7 @@ async def test_a_silent_store_is_a_time_out_at_the_second_look() -> None:
     loop.run_next()
     with pytest.raises(StoreUnavailable):
         waiting.result()
-    assert loop.now - DUE < lane.LATE_SECONDS
+    assert loop.now - DUE < connection.LATE_SECONDS
 
 
 async def test_a_loop_that_is_always_late_does_not_wait_for_ever() -> None:
