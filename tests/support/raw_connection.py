@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from tests.support import frames
+from tests.support.flow_control import Bodies
 from tests.support.frames import Metadata
 
 # The answers' headers are literals, since this side's header table has no room.
@@ -48,12 +49,7 @@ class RawConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._next_stream = 1
-        self._window = frames.DEFAULT_WINDOW
-        self._stream_window = frames.DEFAULT_WINDOW
-        self._frame_size = 16_384
-        # What is left of each body, whether its end ends the request, and how far its stream's window is open.
-        self._bodies: dict[int, tuple[memoryview, bool]] = {}
-        self._windows: dict[int, int] = {}
+        self._bodies = Bodies()
         self.max_streams = 1 << 31
         self.open_streams: set[int] = set()
         self.ready = asyncio.get_running_loop().create_future()
@@ -101,18 +97,16 @@ class RawConnection(asyncio.Protocol):
         bare = end and not body
         headers = frames.frame(frames.HEADERS, frames.END_HEADERS | (frames.END_STREAM if bare else 0), stream, block)
         if body:
-            self._windows[stream] = self._stream_window
-            self._bodies[stream] = (memoryview(body), end)
-            self.write(headers, *self._parts(stream))
+            self._bodies.add(stream, body, end=end)
+            self.write(headers, *self._bodies.parts(stream))
         else:
             self.write(headers)
         return stream
 
     def more(self, stream: int, body: bytes, *, end: bool) -> None:
         """More of a call's body."""
-        self._windows.setdefault(stream, self._stream_window)
-        self._bodies[stream] = (memoryview(body), end)
-        self.write(*self._parts(stream))
+        self._bodies.add(stream, body, end=end)
+        self.write(*self._bodies.parts(stream))
 
     def reset(self, stream: int) -> None:
         """Gives a call up."""
@@ -121,7 +115,7 @@ class RawConnection(asyncio.Protocol):
 
     def write(self, *parts: bytes | memoryview) -> None:
         """Sends bytes as they are."""
-        if self._transport is None or self._transport.is_closing():
+        if not parts or self._transport is None or self._transport.is_closing():
             return
         self.sent += sum(len(part) for part in parts)
         self._transport.writelines(parts)
@@ -144,7 +138,7 @@ class RawConnection(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Bytes of bodies that the server's windows hold back."""
-        return sum(len(left) for left, _ in self._bodies.values())
+        return self._bodies.unsent
 
     def counted(self) -> Counter[str]:
         """How many calls ended how."""
@@ -188,7 +182,7 @@ class RawConnection(asyncio.Protocol):
                 found = _STATUS.search(payload)
                 self._end(stream, End(int(found[1]) if found else None, _DETAILS in payload))
         elif kind == frames.WINDOW_UPDATE:
-            self._widen(stream, struct.unpack(">I", payload)[0])
+            self.write(*self._bodies.widen(stream, struct.unpack(">I", payload)[0]))
         elif kind == frames.DATA:
             if self._reads and payload:
                 self.write(frames.window_update(0, len(payload)))
@@ -204,56 +198,18 @@ class RawConnection(asyncio.Protocol):
     def _set(self, payload: bytes) -> None:
         for name, value in struct.iter_unpack(">HI", payload):
             if name == frames.INITIAL_WINDOW_SIZE:
-                for stream in self._windows:
-                    self._windows[stream] += value - self._stream_window
-                self._stream_window = value
+                self._bodies.start_with(value)
             elif name == frames.MAX_CONCURRENT_STREAMS:
                 self.max_streams = value
             elif name == frames.MAX_FRAME_SIZE:
-                self._frame_size = min(value, 65_536)
-        self.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
+                self._bodies.frame_size = min(value, 65_536)
+        self.write(frames.frame(frames.SETTINGS, frames.ACK, 0), *self._bodies.all_parts())
         if not self.ready.done():
             self.ready.set_result(None)
-        self._go_on()
-
-    def _widen(self, stream: int, more: int) -> None:
-        if stream == 0:
-            self._window += more
-            self._go_on()
-        elif stream in self._windows:
-            self._windows[stream] += more
-            if stream in self._bodies:
-                self.write(*self._parts(stream))
-
-    def _go_on(self) -> None:
-        for stream in tuple(self._bodies):
-            if self._window <= 0:
-                return
-            self.write(*self._parts(stream))
-
-    def _parts(self, stream: int) -> list[bytes | memoryview]:
-        """The frames of a body that both windows let out now."""
-        left, ends = self._bodies[stream]
-        room = min(self._window, self._windows[stream], len(left))
-        parts: list[bytes | memoryview] = []
-        for at in range(0, room, self._frame_size):
-            part = left[at : min(at + self._frame_size, room)]
-            last = ends and at + len(part) == len(left)
-            head = struct.pack(">I", len(part))[1:] + struct.pack(">BBI", frames.DATA, last, stream)
-            parts += (head, part)
-        if room > 0:
-            self._window -= room
-            self._windows[stream] -= room
-            if room == len(left):
-                del self._bodies[stream]
-            else:
-                self._bodies[stream] = (left[room:], ends)
-        return parts
 
     def _forget(self, stream: int) -> None:
         self.open_streams.discard(stream)
-        self._bodies.pop(stream, None)
-        self._windows.pop(stream, None)
+        self._bodies.forget(stream)
 
     def _end(self, stream: int, end: End) -> None:
         if stream not in self.open_streams:
