@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 
 from tests.support.connections import Connections
@@ -24,10 +25,12 @@ class LyingStore:
         self.flood = b""
         self.flooded_bytes = 0
         self.url = ""
+        self.port = 0
 
-    async def start(self) -> None:
-        self._listener = await asyncio.start_server(self._connections.accept, "127.0.0.1", 0)
-        self.url = f"valkey://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}/0"
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self._listener = await asyncio.start_server(self._connections.accept, "127.0.0.1", 0, ssl=tls)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        self.url = f"{'valkeys' if tls else 'valkey'}://127.0.0.1:{self.port}/0"
 
     async def close(self) -> None:
         assert self._listener is not None
@@ -81,10 +84,10 @@ async def _command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:
 
 
 @contextlib.asynccontextmanager
-async def lying_store(server: StoreServer) -> AsyncIterator[LyingStore]:
-    """A started one, closed at the end."""
+async def lying_store(server: StoreServer, tls: ssl.SSLContext | None = None) -> AsyncIterator[LyingStore]:
+    """A started one, closed at the end. With `tls` it speaks TLS to its clients."""
     store = LyingStore(server)
-    await store.start()
+    await store.start(tls)
     try:
         yield store
     finally:
