@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from gateway.cache.client import connect
 from gateway.cache.epochs import Scope
-from gateway.cache.memory import MemoryCacheStore, Records
 from gateway.cache.policy import CachePolicy
-from gateway.cache.results import Absent, CachedAnswer, ResultCache
-from gateway.cache.shared import ValkeyCacheStore
-from gateway.cache.store import CacheStore
-from gateway.model import Outcome, SearchParameters, UpstreamAnswer
-from tests.support.cache import NO_RESULT, START, asked, found, keep, looked_up, result_cache
-from tests.support.clock import ManualClock
-from tests.support.store_clock import ManualStoreClock
+from gateway.cache.results import Absent, CachedAnswer
+from gateway.model import Outcome, UpstreamAnswer
+from tests.support.cache import NO_RESULT, START, asked, found, keep
+from tests.support.cache_harness import IMAGE, KINDS, Harness, running_harness
 from tests.support.valkey import StoreServer, running_store
-
-IMAGE = b"\xff\xd8 a photo"
-
-
-@dataclass
-class Harness:
-    """A result cache over one store, with a clock that moves for the store too."""
-
-    cache: ResultCache
-    store: CacheStore
-    clock: ManualClock
-
-    async def advance(self, seconds: float) -> None:
-        """Time passes; a store that must look at its epochs from time to time does."""
-        self.clock.advance(seconds)
-        if isinstance(self.store, ValkeyCacheStore):
-            await self.store.refresh()
-
-    async def hold(
-        self, parameters: SearchParameters, answer: UpstreamAnswer, *, image: bytes = IMAGE, tenant: str = "kyc"
-    ) -> float | None:
-        return await keep(self.cache, self.cache.key(tenant, "employees", image), parameters, answer)
-
-    async def look(
-        self,
-        parameters: SearchParameters,
-        *,
-        image: bytes = IMAGE,
-        tenant: str = "kyc",
-        face_set: str = "employees",
-        max_age: float | None = None,
-    ) -> CachedAnswer | Absent:
-        return await looked_up(self.cache, self.cache.key(tenant, face_set, image), parameters, max_age)
-
-    async def hit(self, parameters: SearchParameters, **where: str | bytes) -> CachedAnswer:
-        held = await self.look(parameters, **where)  # type: ignore[arg-type]
-        assert isinstance(held, CachedAnswer)
-        return held
 
 
 @pytest.fixture(scope="module")
@@ -67,27 +22,10 @@ def server() -> Iterator[StoreServer]:
         yield running
 
 
-@pytest.fixture(params=["memory", "valkey", "valkey without its front"])
+@pytest.fixture(params=KINDS)
 async def harness(request: pytest.FixtureRequest, server: StoreServer) -> AsyncIterator[Harness]:
-    clock = ManualClock()
-    policy = CachePolicy(ttl_seconds=300, no_match_ttl_seconds=60)
-    if request.param == "memory":
-        memory = MemoryCacheStore(clock, 1 << 20)
-        yield Harness(result_cache(memory, clock, policy=policy), memory, clock)
-        return
-    client = connect(server.url)
-    front = Records(clock, 1 << 20 if request.param == "valkey" else 0)
-    store = ValkeyCacheStore(
-        client,
-        clock,
-        front,
-        prefix=f"test:{secrets.token_hex(8)}:",
-        budget_seconds=2.0,
-        store_clock=ManualStoreClock(clock),
-    )
-    assert await store.refresh()
-    yield Harness(result_cache(store, clock, policy=policy), store, clock)
-    await client.aclose()
+    async with running_harness(request.param, server) as running:
+        yield running
 
 
 async def test_a_miss_then_a_hit_with_the_same_answer(harness: Harness) -> None:
