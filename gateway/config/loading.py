@@ -82,9 +82,10 @@ def _load(
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigError(("the file is not UTF-8 text",)) from None
-    overlaid = any(name.startswith(_OVERLAID_TENANTS) for name in environ)
-    reading = read_entries(text, before.known if before is not None and not overlaid else {}, pause)
+    reading = read_entries(text, {} if before is None else before.known, pause)
     config, problems, broken = _parse(reading.value, environ, pause)
+    # The text of a tenant that a variable changes does not say what the tenant is.
+    overlaid = any(name.startswith(_OVERLAID_TENANTS) for name in environ)
     # Blank entries at the list's end are left out of the configuration.
     alike = not (overlaid or problems) and len(reading.texts) == len(config.tenants)
     config.loaded_from(content, dict(zip(reading.texts, config.tenants, strict=True)) if alike else {})

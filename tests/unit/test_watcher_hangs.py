@@ -79,3 +79,34 @@ async def test_a_load_that_hangs_does_not_stop_the_others(
 def test_the_poll_leaves_room_for_the_ten_seconds() -> None:
     """Kubernetes' own delay aside, a change is in force within 10 s: the pause, and other groups that hang."""
     assert module.INTERVAL_SECONDS + module.RELOAD_SECONDS < 10
+
+
+async def test_a_long_load_neither_counts_as_a_fault_nor_delays_the_others(
+    watcher: FileWatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a configuration of 10,000 tenants, which may take a minute: only the poll that begins it waits for it."""
+    large, small = tmp_path / "large", tmp_path / "small"
+    for file in (large, small):
+        file.write_text("0")
+    loads: list[str] = []
+    go_on = asyncio.Event()
+
+    async def load_large() -> None:
+        await go_on.wait()
+        loads.append("large")
+
+    watcher.watch([large], load_large, "large", loaded=False, seconds=60)
+    watcher.watch([small], lambda: loads.append(small.read_text()), "small")
+    monkeypatch.setattr(module, "RELOAD_SECONDS", 0.05)
+    await watcher.poll()
+    monkeypatch.setattr(module, "RELOAD_SECONDS", 30)
+    async with asyncio.timeout(10):
+        for version in "12":
+            small.write_text(version)
+            while version not in loads:
+                await watcher.poll()
+        assert watcher.problems() == ()
+        go_on.set()
+        while "large" not in loads:
+            await watcher.poll()
+            await asyncio.sleep(0)

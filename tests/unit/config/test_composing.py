@@ -93,7 +93,7 @@ def test_a_bomb_is_refused_within_seconds(text: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "scalar", ["1" + ":1" * 2_000_000, "9" * 4_000_000, "0x" + "f" * 4_000_000, "!!int 1" + ":1" * 10**6]
+    "scalar", ["1" + ":1" * 600_000, "9" * 4_000_000, "0x" + "f" * 4_000_000, "!!int 1" + ":1" * 10**6]
 )
 def test_a_huge_number_takes_no_time(scalar: str) -> None:
     """The time of YAML's base-60 form grows with the square of its length; no setting takes such a number."""

@@ -96,7 +96,9 @@ PIECES = st.sampled_from(
         "  - ~\n",
         "  -\n    id: n\n",
         "  - id: o\n    limits: &l {concurrency: 3}\n",
+        "  - id: o\n    limits: &l {concurrency: 4}\n",
         "  - id: p\n    limits: *l\n",
+        "  - id: g\n",
         "  - id: q\n   face_sets: {}\n",
         "  - id: a\n    role: king\n",
         " - id: r\n",
@@ -151,3 +153,23 @@ def test_the_pieces_of_a_file_are_the_file() -> None:
     assert pieces.head + "".join(pieces.texts) + pieces.tail == text
     assert len(pieces.texts) == 2
     assert pieces.tail.startswith("telemetry")
+
+
+def test_text_inside_a_quoted_value_is_no_entry() -> None:
+    """Though as many pieces were cut as there are tenants: the second piece lies within the first tenant."""
+    before = loaded(file_of('  - id: f\n    face_sets: {x: "y\n  - id: g\nfoo"}\n  - id: n\n'))
+    assert isinstance(before, Config)
+    assert [tenant.id for tenant in before.tenants] == ["f", "n"]
+    after = loaded(file_of(entry("a"), "  - id: g\n"), before)
+    assert isinstance(after, Config)
+    assert [tenant.id for tenant in after.tenants] == ["a", "g"]
+
+
+def test_an_alias_means_what_its_anchor_says_now() -> None:
+    """The entry's own text has not changed."""
+    shares = "  - id: p\n    limits: *l\n"
+    before = loaded(file_of("  - id: o\n    limits: &l {concurrency: 3}\n", shares))
+    assert isinstance(before, Config)
+    after = loaded(file_of("  - id: o\n    limits: &l {concurrency: 4}\n", shares), before)
+    assert isinstance(after, Config)
+    assert after.tenants[1].limits.concurrency == 4
