@@ -16,8 +16,8 @@ from gateway.cache.memory import Records
 from gateway.cache.results import CachedAnswer
 from gateway.cache.shared import ValkeyCacheStore
 from gateway.clock import SystemClock
+from gateway.secret import Secret
 from gateway.tls import client_context
-from gateway.upstream.secret import Secret
 from tests.support.cache import asked, found, keep, looked_up, result_cache
 from tests.support.conditions import eventually
 from tests.support.lying_cache_store import lying_store
