@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import grpc
 
+from gateway.crowding import watch_connections
 from gateway.listener_bounds import ListenerBounds
 from gateway.rpc.bodies import MAX_BODY_BYTES
 from gateway.rpc.dispatch import Dispatcher
@@ -90,6 +91,8 @@ class GrpcServer:
             "grpc.max_allowed_incoming_connections": bounds.connections,
             "grpc.http2.lookahead_bytes": bounds.ahead_bytes,
         }
+        self._bounds = bounds
+        self._guard: asyncio.Task[None] | None = None
         self._health = health
         self._reflection = reflection
         with _patient_threads():
@@ -107,6 +110,7 @@ class GrpcServer:
                 _bind(self._probes, health_listen, None)
                 await self._probes.start()
             await self._server.start()
+        self._guard = asyncio.create_task(watch_connections(port, self._bounds.connections))
         await self._health.serve()
         return f"{listen.rpartition(':')[0]}:{port}"
 
@@ -123,6 +127,8 @@ class GrpcServer:
         """
         if self._reflection is not None:
             self._reflection.drain()
+        if self._guard is not None:
+            self._guard.cancel()
         stopping = asyncio.ensure_future(self._server.stop(grace_seconds))
         quiet_seconds = 0.0
         while not stopping.done() and quiet_seconds < _QUIET_SECONDS:

@@ -40,6 +40,7 @@ EVENTS: Mapping[str, str] = {
     "quota.store_clock_jumped": "The quota store's clock went ahead or back at once; limits were put right.",
     "quota.store_lost": "The quota store is out: the configured policy decides.",
     "quota.store_recovered": "The quota store is back, and what was spent meanwhile is written to it.",
+    "server.idle_connections_closed": "Nearly as many connections were open as the gateway takes; idle ones were closed.",
     "server.draining": "A signal told the process to leave: no new calls, those in flight end. A second one ends it at once.",
     "server.listening": "The gateway takes calls, at `address`.",
     "server.reloaded": "SIGHUP: every watched file was looked at. `files` are the groups that changed, `problem` what cannot be used.",

@@ -67,6 +67,16 @@ async def test_a_new_caller_is_not_left_hanging(tmp_path: Path) -> None:
     assert afterwards == HONEST
 
 
+async def test_a_new_caller_is_served_while_the_idle_ones_are_there(tmp_path: Path) -> None:
+    """The idle connections of the address that has most give way to it within seconds."""
+    async with crowded(tmp_path) as (stage, _, _), asyncio.timeout(30):
+        while True:
+            async with grpc.aio.insecure_channel(stage.gateway.address, OWN_CONNECTION) as new:
+                if await who(new, stage.tokens[HONEST]) == HONEST:
+                    return
+            await asyncio.sleep(0.2)
+
+
 async def test_a_removed_token_is_refused(tmp_path: Path) -> None:
     """Within seconds: files can be read all the time."""
     async with crowded(tmp_path) as (stage, caller, _):
