@@ -13,6 +13,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,14 +84,24 @@ def _connections(port: int) -> Iterator[Idle]:
             yield found
 
 
-def _look(descriptor: int, port: int) -> Idle | None:
-    """What a descriptor is a connection to; None if it is none of ours. It may be closed or another's at any time."""
+@contextmanager
+def _socket(descriptor: int) -> Iterator[socket.socket]:
+    """A socket of its own for a descriptor, which may be closed or another's at any time. Raises `OSError`."""
+    copy = os.dup(descriptor)
     try:
-        copy = os.dup(descriptor)
+        connection = socket.socket(fileno=copy)
     except OSError:
-        return None
+        # Not a socket.
+        os.close(copy)
+        raise
+    with connection:
+        yield connection
+
+
+def _look(descriptor: int, port: int) -> Idle | None:
+    """What a descriptor is a connection to; None if it is none of ours."""
     try:
-        with socket.socket(fileno=copy) as connection:
+        with _socket(descriptor) as connection:
             if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.getsockname()[1] != port:
                 return None
             host, peer_port, *_ = connection.getpeername()
@@ -103,11 +114,7 @@ def _look(descriptor: int, port: int) -> Idle | None:
 def _close(one: Idle, port: int) -> bool:
     """Shuts a connection down, if the descriptor is still its own."""
     try:
-        copy = os.dup(one.descriptor)
-    except OSError:
-        return False
-    try:
-        with socket.socket(fileno=copy) as connection:
+        with _socket(one.descriptor) as connection:
             if connection.getsockname()[1] != port or connection.getpeername()[:2] != (one.host, one.port):
                 return False
             connection.shutdown(socket.SHUT_RDWR)

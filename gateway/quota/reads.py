@@ -10,11 +10,11 @@ from gateway.clock import Clock
 from gateway.model import RateLimit
 from gateway.quota.gcra import CALL, flow_of, level_after, wait_us
 
-READS = RateLimit(per_second=300, burst=500)
+READS = RateLimit(per_second=100, burst=300)
 """What each tenant has, in calls of weight 1."""
 
-REPORT_WEIGHT = 10
-"""A report of usage over 400 days costs about as much as ten other calls."""
+REPORT_WEIGHT = 4
+"""A report of usage over 400 days costs about as much as four other calls."""
 
 _SWEEP_TENANTS = 1024
 

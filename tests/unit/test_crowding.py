@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -84,3 +85,13 @@ def test_connections_of_other_ports_stay(listener: Listener) -> None:
             listener.connected(CROWD)
         close_idle(listener.port, 10)
         assert not any(map(closed, others))
+
+
+@pytest.mark.usefixtures("all_idle")
+def test_looking_leaves_no_descriptor_open(listener: Listener) -> None:
+    """Also not of what is no socket."""
+    for _ in range(10):
+        listener.connected(CROWD)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only their number
+    close_idle(listener.port, 100)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
