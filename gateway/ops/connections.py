@@ -102,10 +102,6 @@ class _OneRequest(asyncio.Protocol):
         elif end >= len(_END_OF_HEAD):
             self._answer(self._head[:end])
 
-    def eof_received(self) -> bool:
-        # A caller that has sent its request may close its side and still read.
-        return self._inner is not None
-
     def pause_writing(self) -> None:
         if self._inner is not None:
             self._inner.pause_writing()
@@ -130,7 +126,7 @@ class _OneRequest(asyncio.Protocol):
         self._transport.abort()
 
     def _answer(self, head: bytes) -> None:
-        # What follows, a body or another request, stays with the caller.
+        # What follows stays with the caller: a body, another request, or the end of its side, after which it still reads.
         self._transport.pause_reading()
         self._head = b""
         self._connections.asked(self)

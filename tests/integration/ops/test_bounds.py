@@ -155,7 +155,7 @@ async def test_a_probe_is_answered_whatever_the_others_do() -> None:
         await released.wait()
         return {"answered": True}
 
-    async with listening(status=status, bounds=Bounds(max_connections=8)) as port:
+    async with listening(status=status, bounds=Bounds(max_connections=8, head_seconds=60)) as port:
         waiting = await connected(port)
         waiting[1].write(get("/status.json", "localhost"))
         silent = [await connected(port) for _ in range(40)]
