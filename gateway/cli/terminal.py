@@ -42,7 +42,7 @@ def complain(*problems: str) -> None:
 
 def json_line(value: Any) -> str:
     """`value` as one line of JSON in visible ASCII."""
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=True)
 
 
 def _print(lines: Sequence[str], *, to_errors: bool) -> None:

@@ -206,4 +206,5 @@ async def test_a_signal_in_the_last_moment_does_not_change_the_status(tmp_path: 
     process = await serve(settings(tmp_path, PYTHONPATH=str(folder)))
     await events_until(process, "server.listening")
     process.send_signal(signal.SIGTERM)
-    assert (await ended(process)).status == 0
+    result = await ended(process)
+    assert (result.status, result.err) == (0, "")
