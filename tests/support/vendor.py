@@ -75,6 +75,11 @@ class Connection:
         self.writer.write(data)
         await self.writer.drain()
 
+    def take_little(self) -> None:
+        """Lets this end's kernel take in little of what nobody reads, so that a large request cannot leave whole."""
+        raw: socket.socket = self.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
     def reset(self) -> None:
         """Ends the connection with a TCP reset."""
         raw: socket.socket = self.writer.get_extra_info("socket")

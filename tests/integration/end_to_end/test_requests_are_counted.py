@@ -17,7 +17,7 @@ from tests.support.logs import caught_logs
 from tests.support.metrics import metrics_page, values
 from tests.support.vendor import OK, Connection, Vendor, upstream_of
 
-SEARCHES, A_DAY = 40, 20
+SEARCHES, A_DAY = 20, 10
 
 
 def large_photo() -> bytes:
@@ -32,6 +32,7 @@ async def test_a_vendor_that_ends_kept_connections(read: str, tmp_path: Path) ->
 
     async def behaviour(connection: Connection) -> None:
         nonlocal cut_off
+        connection.take_little()
         await connection.request()
         await connection.send(OK)
         if read == "whole":

@@ -106,6 +106,7 @@ async def test_a_request_that_had_not_left_is_sent_again() -> None:
     """A kept connection that ends amid an image: the vendor cannot have searched a part of one."""
 
     async def stale(connection: Connection) -> None:
+        connection.take_little()
         await connection.request()
         await connection.send(OK)
         if connection.number == 1:
@@ -125,6 +126,7 @@ async def test_a_new_connection_that_dies_is_not_tried_again() -> None:
     """Only a kept connection can be stale; a vendor that hangs up on a new one has seen the search."""
 
     async def hang_up(connection: Connection) -> None:
+        connection.take_little()
         await connection.reader.readuntil(b"\r\n\r\n")
 
     async with Vendor(hang_up) as vendor, client(vendor.base_url) as upstream:
