@@ -71,6 +71,7 @@ KEYS: Mapping[str, str] = {
     "written_back": "charges that were written to the store after an outage",
     "total": "a running count",
     "connections": "how many connections were closed",
+    "seconds": "by how much a clock jumped",
     "left_out": "like events that were left out since the last, or refusals without a line of their own",
     "refusals": "how many refusals an event sums, those with lines of their own included",
     "variables": "names of environment variables",
