@@ -33,6 +33,7 @@ PER_SECOND = 200
 BURST = 100
 MAX_DELAY_SECONDS = 1.0
 MAX_DELAYED = 4096
+_LEAST_DELAY_SECONDS = 0.001
 _OTHERS_SECONDS = 1.0
 """How long after a call that was let through its tenant counts as being served."""
 
@@ -60,7 +61,8 @@ class RefusalPace:
             return 0.0
         due = max(self._due.get(caller, 0.0), now - BURST / PER_SECOND) + 1 / PER_SECOND
         self._due[caller] = min(due, now + MAX_DELAY_SECONDS)
-        return min(max(due - now, 0.0), MAX_DELAY_SECONDS)
+        wait = min(due - now, MAX_DELAY_SECONDS)
+        return wait if wait >= _LEAST_DELAY_SECONDS else 0.0
 
     async def wait(self, seconds: float) -> None:
         """Waits as `delay` said."""

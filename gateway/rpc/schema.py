@@ -28,7 +28,8 @@ def add_reflection_v1() -> str:
     older, newer = "grpc.reflection.v1alpha", "grpc.reflection.v1"
     proto = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(proto)
-    text = text_format.MessageToString(proto).replace(older, newer).replace("reflection/v1alpha", "reflection/v1")
+    text = text_format.MessageToString(proto).replace(older, newer)
+    text = text.replace("grpc_reflection/v1alpha", "grpc/reflection/v1")
     descriptor_pool.Default().AddSerializedFile(text_format.Parse(text, FileDescriptorProto()).SerializeToString())
     return f"{newer}.ServerReflection"
 
