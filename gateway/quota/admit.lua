@@ -23,9 +23,9 @@ end
 
 local now, back = clock(ARGV[2], state[2])
 local drain, capacity, concurrency = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local verdict, wait, level, relief = "ok", 0, 0, 0
+local verdict, wait, level, relief, lowered = "ok", 0, 0, 0, false
 if capacity > 0 then
-  level, relief = drained(state[3], state[4], state[5], now, drain, capacity)
+  level, relief, lowered = drained(state[3], state[4], state[5], now, drain, capacity)
   local excess = level + CALL - capacity
   if excess > 0 then
     verdict, wait = "rate", math.ceil(excess / drain)
@@ -47,6 +47,7 @@ if verdict == "ok" then
   if capacity > 0 then
     level = level + CALL
     redis.call("HSET", KEYS[1], "last", whole(now), "level", whole(level), "level_at", whole(now))
+    if lowered then redis.call("HSET", KEYS[1], "cut", whole(now)) end
   else
     redis.call("HSET", KEYS[1], "last", whole(now))
   end

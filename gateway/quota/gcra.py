@@ -21,7 +21,7 @@ MAX_BURST = 8_000_000
 
 
 CUT_US = 60_000_000
-"""A lower limit takes the level of a shared bucket down to its capacity this often at most: see `prelude.lua`."""
+"""How often, at most, calls under a lowered limit forgive the debt of the higher one: see `drained` in `prelude.lua`."""
 
 
 class Flow(NamedTuple):

@@ -57,22 +57,27 @@ local function counted(count, stop, name, now)
   return tonumber(count or 0), stop
 end
 
--- The level of the rate's bucket. What the clock or the limit changed is written down, so that the same wait is named
--- until it is over. While two versions of the limit are in use the lower one takes the level down once a minute at most.
+-- The level of the rate's bucket; how long until a lowered limit counts alone, or 0; whether it does by now.
+-- A level above the capacity is the debt of a limit that was higher. It is taken for a full bucket, from the last call on.
+-- While a change is on its way to the replicas both limits are in use: so that the lower one does not empty the bucket of
+-- the higher one again and again, its calls do so once a minute at most (`cut` is when they did).
 local CALL, CUT = 1000000000, 60000000
 local function drained(level, level_at, cut, now, drain, capacity)
   level, level_at, cut = tonumber(level or 0), tonumber(level_at or 0), tonumber(cut or 0)
-  if level_at > now then -- The clock went back: nothing is known to have drained before now.
+  if level_at > now then -- The clock went back: nothing is known to have drained before now. Kept, or it would not drain on.
     level_at = now
     redis.call("HSET", KEYS[1], "level_at", whole(now))
   end
-  local out = (now - level_at) * drain
-  if out >= level then return 0, 0 end
-  level = level - out
-  if level <= capacity then return level, 0 end
-  if cut > now or now - cut >= CUT then
-    redis.call("HSET", KEYS[1], "level", whole(capacity), "level_at", whole(now), "cut", whole(now))
-    return capacity, 0
+  local lowered = false
+  if level > capacity then
+    local from = level_at
+    if cut <= now then from = math.max(level_at, cut + CUT) end
+    local debt = level - (math.min(from, now) - level_at) * drain
+    if debt > capacity then
+      if from > now then return debt, from - now, false end
+      debt, lowered = capacity, true
+    end
+    level, level_at = debt, math.min(from, now)
   end
-  return level, cut + CUT - now
+  return math.max(0, level - (now - level_at) * drain), 0, lowered
 end

@@ -177,6 +177,17 @@ async def test_a_store_that_swallows_everything_does_not_fill_the_memory() -> No
     server.close()
 
 
+async def test_a_malformed_answer_costs_the_connection() -> None:
+    """What follows on it may be anything: the next question goes over a new one."""
+    async with lying_store(with_echo(b"maybe", b"b1", 0, 0)) as store:
+        quota = ValkeyQuotaStore(link_to(f"valkey://{store.place}/0"))
+        for number in range(1, 4):
+            with pytest.raises(StoreUnavailable):
+                await quota.admit("t", WHO.limits, f"c{number}", PATIENCE)
+            assert store.connections == number
+        await quota.aclose()
+
+
 async def test_garbage_is_named_in_the_log() -> None:
     """So that an operator knows it from a store that is down: one line, with the cause."""
     with structlog.testing.capture_logs() as log:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.model import Window
 from gateway.quota.link import link_to
-from gateway.quota.store import Charge
+from gateway.quota.store import Charge, Count
 from gateway.quota.valkey import ValkeyQuotaStore
 from tests.support.quota import PATIENCE, HandClock, fresh_prefix, tenant
 from tests.support.valkey import StoreServer, running_store
@@ -110,4 +110,20 @@ async def test_a_window_that_began_since_owes_nothing_of_the_one_before(server: 
     await replicas.reserve(0, 2)
     await replicas.stores[1].recover(PATIENCE)
     assert await replicas.used() == 2
+    await replicas.close()
+
+
+async def test_the_base_of_a_window_is_not_that_of_the_next(server: StoreServer) -> None:
+    """A replica that saw the window of today says so to a state whose loss was yesterday."""
+    replicas = Replicas(server.url)
+    await replicas.reserve(0, 10)
+    await replicas.lose(server)
+    await replicas.stores[0].recover(PATIENCE)
+    replicas.clock.advance(86_400)
+    await replicas.reserve(0, 2)
+    today = (await replicas.stores[0].look("t", LIMITS, PATIENCE)).counts[Window.DAY].end_us
+    known = replicas.stores[1]._known("t")
+    known.born, known.seen = "another", {"day": Count(3, today)}
+    await replicas.stores[1].recover(PATIENCE)
+    assert await replicas.used() == 3 + 2
     await replicas.close()

@@ -136,3 +136,19 @@ async def test_a_store_that_was_too_slow_proves_itself(store: FailingStore, cloc
     await eventually(lambda: not gate.degraded, "the store is back")
     assert store.budgets == {STORE_BUDGET_SECONDS}
     await gate.aclose()
+
+
+async def test_a_store_that_fails_again_at_once_is_left_alone_for_a_while(
+    store: FailingStore, clock: HandClock
+) -> None:
+    """It was back for no time at all, so the next outage lasts a quarter of a second, however good it looks."""
+    gate, who, loop = gate_over(store, clock), tenant(rate=(1000, 1000)), asyncio.get_running_loop()
+    for _ in range(2):
+        store.cause = OutageCause.CONNECTION
+        began = loop.time()
+        await gate.admit(who)
+        assert gate.degraded
+        store.cause = None
+        await eventually(lambda: not gate.degraded, "the store is back")
+    assert loop.time() - began > 0.2
+    await gate.aclose()
