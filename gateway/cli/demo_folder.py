@@ -37,6 +37,7 @@ def _remove_stale() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         descriptor = _locked(folder)
         if descriptor is not None:
+            # It refuses links, and follows none inside.
             shutil.rmtree(folder, ignore_errors=True)
             os.close(descriptor)
 
@@ -44,15 +45,15 @@ def _remove_stale() -> None:
 def _locked(folder: Path) -> int | None:
     """A descriptor that holds the lock of `folder`; None if it is another user's, in use, gone or no folder."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
     with suppress(OSError):
         found = os.fstat(descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between the two steps another demo may have removed it as stale.
-        still_there = os.path.samestat(found, os.lstat(folder))
-        if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700 and still_there:
+        # Between the two steps another demo may have removed it as stale: then this raises.
+        os.lstat(folder)
+        if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700:
             return descriptor
     os.close(descriptor)
     return None
