@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.aio import WouldWait, at_once
 from gateway.auth.jwt import LEEWAY_SECONDS, JwtVerifier, VerifiedJwt
 from gateway.auth.mtls import ClientCertificate, ClientCertificates, PeerCertificate
 from gateway.auth.remembered import RememberedTokens
@@ -93,14 +94,10 @@ class Authenticator:
         """
         if since == self._generation and self._clock.now() < principal.expires_at:
             return principal
-        attempt = self.authenticate(authorization, peer)
         try:
-            attempt.send(None)
-        except StopIteration as done:
-            found: Principal = done.value
-            return found
-        attempt.close()
-        raise CredentialsInvalid
+            return at_once(self.authenticate(authorization, peer))
+        except WouldWait:
+            raise CredentialsInvalid from None
 
     def known(self, authorization: Sequence[str]) -> Principal | None:
         """The principal of a call without a certificate, if its token is static or was verified a moment ago.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.aio import WouldWait, at_once
 from gateway.auth.authenticator import Authenticator, PeerCertificate
 from gateway.auth.authorizer import require
 from gateway.clock import Clock
@@ -30,22 +31,12 @@ class Authenticate:
         if not (self._certificates and self._authenticator.needs_peer):
             principal = self._authenticator.known(call.authorization)
         if principal is None:
-            principal = self._at_once(call)
-        if principal is None:
-            return False
+            try:
+                principal = at_once(self._authenticator.authenticate(call.authorization, call.peer))
+            except WouldWait:
+                return False
         self._proven(call, principal, started)
         return True
-
-    def _at_once(self, call: Call) -> Principal | None:
-        """The principal, if `authenticate` needs no wait: then its first step is the whole coroutine."""
-        attempt = self._authenticator.authenticate(call.authorization, call.peer)
-        try:
-            attempt.send(None)
-        except StopIteration as done:
-            principal: Principal = done.value
-            return principal
-        attempt.close()
-        return None
 
     async def wait(self, call: Call) -> None:
         """Authenticates the call, however long it takes."""

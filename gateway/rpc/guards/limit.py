@@ -5,6 +5,7 @@ Also counts each search in the ledger, whatever became of it.
 
 from __future__ import annotations
 
+from gateway.aio import at_once
 from gateway.auth.authorizer import Permission
 from gateway.clock import Clock
 from gateway.errors import TenantRateLimited
@@ -47,9 +48,7 @@ class Limit:
             return False
         started = self._clock.monotonic()
         try:
-            self._quota.admit(tenant).send(None)
-        except StopIteration as done:
-            self._admitted(call, done.value)
+            self._admitted(call, at_once(self._quota.admit(tenant)))
         finally:
             call.record.spent("quota", started, self._clock.monotonic())
         return True
