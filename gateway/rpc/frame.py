@@ -7,6 +7,7 @@ does so before its message is read.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -71,7 +72,7 @@ class Frame:
             for guard in guards:
                 guard.on_message(call)
             now = monotonic()
-            self._pace.let_through(record.tenant, now)
+            self._pace.let_through(record.tenant, time.monotonic())
             turn = self._bursts.join(now, size)
             if turn is not None:
                 await turn
@@ -96,7 +97,7 @@ class Frame:
     async def _answer(self, error: BaseException, call: Call) -> BaseException:
         """Ends a call that raised `error`; returns what its handler has to raise instead."""
         if isinstance(error, PACED):
-            seconds = self._pace.delay(call.record.tenant, self._clock.monotonic())
+            seconds = self._pace.delay(call.record.tenant, time.monotonic())
             if seconds:
                 try:
                     await self._pace.wait(seconds)

@@ -81,9 +81,9 @@ async def bugs(stage: Stage) -> None:
             assert ended in {"INTERNAL", "UNKNOWN"}, (place, ended)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gateway.ops.status.StatusReport.__call__", crash)
-        patch.setattr("gateway.telemetry.setup.Telemetry.collect", crash)
+        patch.setattr("gateway.ops.rendered.exposition", crash)
         for path in ("/status.json", "/metrics"):
-            stage.told.append(await stage.page(path, status=500))
+            stage.told.append(await stage.broken_page(path))
     for name in ("aiohttp", "grpc", "httpx", "redis", "opentelemetry.sdk"):
         logging.getLogger(name).error("%s", known())
     task = asyncio.create_task(crash_later())

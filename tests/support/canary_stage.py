@@ -109,6 +109,16 @@ class Stage:
             assert answer.status == status
             return await answer.read()
 
+    async def broken_page(self, path: str) -> bytes:
+        """What operators are shown of a page that fails, once the last good one is too old to be shown again."""
+        url = f"http://{self.gateway.ops_address}{path}"
+        async with asyncio.timeout(10), aiohttp.ClientSession() as session:
+            while True:
+                async with session.get(url) as answer:
+                    if answer.status == 500:
+                        return await answer.read()
+                await asyncio.sleep(0.05)
+
     async def sinks(self) -> dict[str, bytes]:
         """Everything that left, by where it left."""
         pages = {path: await self.page(path) for path in PAGES}

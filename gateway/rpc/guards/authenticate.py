@@ -69,5 +69,6 @@ class Authenticate:
 
 
 def _peer(context: Context) -> PeerCertificate | None:
-    pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
-    return PeerCertificate(pem=pem) if pem else None
+    shown = context.auth_context()
+    pem = next(iter(shown.get("x509_pem_cert", ())), None)
+    return PeerCertificate(pem, next(iter(shown.get("x509_pem_cert_chain", ())), b"")) if pem else None

@@ -26,7 +26,7 @@ from tests.support.upstream import FakeUpstream
 GET_QUOTA = "/facegate.search.v1.FaceSearchService/GetQuota"
 KEY = SigningKey()
 STATIC = new_token()
-RANDOM_KEY_IDS = 10_000
+RANDOM_KEY_IDS = 1500
 AT_ONCE = 50
 
 

@@ -266,11 +266,19 @@ async def spoil(files: Files, clients: Clients, gateway: Gateway, number: int) -
     before = files.watcher.looks
     await eventually(lambda: files.watcher.looks >= before + 4, "garbage looked at", PATIENCE_SECONDS)
     bad = {CONFIGURATION: files.config["facegate.yaml"], SECRET: files.secret[half], TLS: files.tls[material]}
+    expected = {f'facegate_files_rejected{{files="{group}",file="{file}"}} 1' for group, file in bad.items()}
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        # The page of metrics is made once a second.
+        while await rejected_files(gateway) != expected:
+            await asyncio.sleep(0.1)
     problems = (await operators_see(gateway, "readyz")).splitlines()[1:]
-    metrics = (await operators_see(gateway, "metrics")).splitlines()
-    rejected = {line for line in metrics if line.startswith("facegate_files_rejected{") and line.endswith(" 1")}
-    assert rejected == {f'facegate_files_rejected{{files="{group}",file="{file}"}} 1' for group, file in bad.items()}
     assert len(problems) == len(bad)
     for group, file in bad.items():
         assert any(problem.startswith(f"problem: {group}: {file} ") for problem in problems)
     await clients.all_called()
+
+
+async def rejected_files(gateway: Gateway) -> set[str]:
+    """The series of files that are rejected now."""
+    metrics = (await operators_see(gateway, "metrics")).splitlines()
+    return {line for line in metrics if line.startswith("facegate_files_rejected{") and line.endswith(" 1")}

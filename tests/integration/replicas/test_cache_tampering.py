@@ -25,6 +25,7 @@ from tests.support.logs import CaughtLogs, caught_logs
 from tests.support.metrics import metrics_page
 from tests.support.metrics import values as values_of
 from tests.support.replicas import key_file, login, photo, request, tenant, vendor_name
+from tests.support.store_clock import ManualStoreClock
 from tests.support.upstream import FakeUpstream
 from tests.support.valkey import StoreServer, running_store
 
@@ -148,10 +149,15 @@ async def test_a_spoilt_value_is_a_miss_an_alert_and_the_right_answer(
 
 @pytest.mark.parametrize("late_seconds", [0, 1, 10])
 async def test_a_value_put_back_after_its_time_is_a_miss(
-    store: StoreServer, open_gateway: Callable[..., Any], logs: CaughtLogs, late_seconds: int
+    store: StoreServer,
+    open_gateway: Callable[..., Any],
+    logs: CaughtLogs,
+    monkeypatch: pytest.MonkeyPatch,
+    late_seconds: int,
 ) -> None:
     """Kept by somebody, and put back when it had died: the time of issue is inside the seal."""
     clock, upstream = ManualClock(), FakeUpstream()
+    monkeypatch.setattr("gateway.cache.shared.StoreClock", ManualStoreClock)
     async with open_gateway(upstream, clock) as (gateway, stub):
         name = await stored(store, stub, upstream, 1)
         kept = values(store)[name]

@@ -116,7 +116,9 @@ async def first_refusal(address: str) -> grpc.StatusCode:
             try:
                 await FaceSearchServiceStub(channel).GetQuota(pb.GetQuotaRequest(), timeout=20)
             except grpc.aio.AioRpcError as error:
-                return error.code()
+                # So many calls in a row exceed the tenant's rate of reads.
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    return error.code()
 
 
 async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new() -> None:

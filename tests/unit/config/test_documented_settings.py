@@ -22,7 +22,7 @@ server:
   reflection: true
   health_listen:
   max_concurrent_rpcs: 256
-  max_body_bytes_in_flight: 268435456
+  max_body_bytes_in_flight:
   default_deadline_seconds: 15
   lame_duck_seconds: 0
   drain_seconds: 25
