@@ -21,15 +21,10 @@ class Counter:
         self.end_us = 0
 
     def at(self, now_us: int) -> Count:
-        """What the window of `now_us` counts. Opens none: a clock that is ahead for a moment must not end one by a look."""
+        """What the window of `now_us` counts. Changes nothing."""
         if now_us >= self.end_us:
             return Count(0, window_end(self.window, now_us))
-        self.end_us = true_end(self.window, self.end_us, now_us)
-        return Count(self.count, self.end_us)
-
-    def roll(self, now_us: int) -> None:
-        """Opens a new window if this one is over."""
-        self.count, self.end_us = self.at(now_us)
+        return Count(self.count, true_end(self.window, self.end_us, now_us))
 
 
 Charged = tuple[tuple[Counter, int], ...]
@@ -87,10 +82,24 @@ class Account:
     def roll(self, now_us: int) -> None:
         """Opens new windows where the old ones are over; see `true_end` for a clock that went back."""
         for counter, _ in self.plan:
-            counter.roll(now_us)
+            counter.count, counter.end_us = counter.at(now_us)
         self.charged = tuple((counter, counter.end_us) for counter, _ in self.plan)
         self.next_end = min((counter.end_us for counter, _ in self.plan), default=0)
         self.begun_by = max((counter.end_us - longest(counter.window) for counter, _ in self.plan), default=0)
+
+    def look(self, now_us: int) -> list[tuple[Window, Count, int]]:
+        """Window, count and limit of each. Opens none: a clock that is ahead for a moment must not end one by a look.
+
+        What a clock that was ahead had opened is put right, so that it ends when it was said to.
+        """
+        found = []
+        for counter, limit in self.plan:
+            count = counter.at(now_us)
+            if now_us < counter.end_us != count.end_us:
+                counter.end_us = count.end_us
+                self.next_end = 0
+            found.append((counter.window, count, limit))
+        return found
 
     def forget(self, reservation: str) -> None:
         """Remembers that an id must not be charged any more."""

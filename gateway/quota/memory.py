@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from gateway.clock import Clock
 from gateway.model import Limits
-from gateway.quota.account import Account, Counter
+from gateway.quota.account import Account
 from gateway.quota.gcra import CALL, level_after, remaining, wait_us
 from gateway.quota.store import CONCURRENCY_WAIT_US, Admitted, Charge, Reserved, Snapshot
 from gateway.quota.windows import LIMIT_IDS
@@ -75,15 +75,16 @@ class MemoryQuotaStore:
         now = int(self._now() * 1_000_000)
         plan = account.plan
         if reservation in account.reservations or reservation in account.refunded:
-            return Reserved("", 0, _least(plan, now))
+            rooms = [max(0, limit - count.used) for _, count, limit in account.look(now)]
+            return Reserved("", 0, min(rooms, default=None))
         if not account.begun_by <= now < account.next_end:
-            if (refused := _refusal(plan, now)) is not None:
+            if (refused := _refusal(account, now)) is not None:
                 return refused
             account.roll(now)
         least: int | None = None
         for counter, limit in plan:
             left = limit - counter.count
-            if left <= 0 and (refused := _refusal(plan, now)) is not None:
+            if left <= 0 and (refused := _refusal(account, now)) is not None:
                 return refused
             if least is None or left < least:
                 least = left
@@ -100,7 +101,7 @@ class MemoryQuotaStore:
         if account.flow is not None:
             elapsed = int(self._monotonic() * 1_000_000) - account.level_at
             level = level_after(account.level, elapsed, account.flow)
-        counts = {counter.window: counter.at(now) for counter, _ in account.plan}
+        counts = {window: count for window, count, _ in account.look(now)}
         return Snapshot(now, level, len(account.slots), counts)
 
     def hold(self, tenant: str, call: str) -> None:
@@ -137,7 +138,7 @@ class MemoryQuotaStore:
             charged = []
             for window, end_us in one.ends.items():
                 counter = account.counters[window]
-                counter.roll(now)
+                counter.count, counter.end_us = counter.at(now)
                 account.next_end = 0
                 if end_us >= counter.end_us:
                     counter.count += 1
@@ -154,15 +155,10 @@ class MemoryQuotaStore:
         """Nothing to close."""
 
 
-def _refusal(plan: list[tuple[Counter, int]], now_us: int) -> Reserved | None:
+def _refusal(account: Account, now_us: int) -> Reserved | None:
     """Names the used-up window that ends last, so that the caller is told a time at which all have room."""
     refused, last = None, now_us
-    for counter, limit in plan:
-        used, end_us = counter.at(now_us)
+    for window, (used, end_us), limit in account.look(now_us):
         if used >= limit and end_us > last:
-            refused, last = counter.window, end_us
+            refused, last = window, end_us
     return None if refused is None else Reserved(LIMIT_IDS[refused], last - now_us, 0)
-
-
-def _least(plan: list[tuple[Counter, int]], now_us: int) -> int | None:
-    return min((max(0, limit - counter.at(now_us).used) for counter, limit in plan), default=None)

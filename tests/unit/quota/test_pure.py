@@ -16,7 +16,7 @@ from gateway.quota.link import link_to
 from gateway.quota.share import TenantShare
 from gateway.quota.standing import Standing
 from gateway.quota.store import Charge, Count, Reserved
-from gateway.quota.windows import DAY, HOUR, MINUTE, window_end, window_start
+from gateway.quota.windows import DAY, HOUR, MINUTE, longest_wait, true_end, window_end, window_start
 
 MOMENTS = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants them naive
 
@@ -156,3 +156,25 @@ def test_a_share_is_not_renewed_while_the_store_does_not_know_what_was_spent() -
     standing.owed.clear()
     standing.looked(limits, answer, 0.0)
     assert standing.share.left(limits, 0)[Window.DAY].used == 0
+
+
+def test_a_share_of_a_window_in_the_future_is_one_of_now() -> None:
+    """The store was last seen while its clock was ahead, and its time is known better since: the wait is a window's."""
+    limits, now = Limits(upstream_calls={Window.DAY: 2}), 20_000 * DAY + HOUR
+    share = TenantShare(1)
+    share.looked(limits, (Count(2, now - HOUR + 31 * DAY),))
+    assert share.spend(limits, now) == ("upstream_calls_per_day", 23 * HOUR, {})
+    assert share.left(limits, now)[Window.DAY] == Count(2, now + 23 * HOUR)
+    assert share.spend(limits, now + 23 * HOUR)[0] == ""
+
+
+@given(st.sampled_from(list(Window)), MOMENTS, st.integers(-(40 * 366) * HOUR, 40 * 366 * HOUR))
+def test_no_window_ends_later_than_it_can(window: Window, moment: datetime, off: int) -> None:
+    """However far ahead the clock was that opened it; and one that holds now, or begins very soon, is left as it is."""
+    now = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+    stored = window_end(window, now + off)
+    end = true_end(window, stored, now)
+    if now < stored:
+        assert now < end <= now + longest_wait(window)
+    if abs(off) <= longest_wait(window) // 25:
+        assert end == stored
