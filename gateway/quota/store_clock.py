@@ -30,5 +30,5 @@ class StoreClock:
         self._offset, self._read_at = offset, monotonic_us
         if before is None or idle > _FORGET_US or abs(offset - before) <= _JUMP_US:
             return 0
-        _log.warning("quota.store_clock_jumped", seconds=round((offset - before) / 1_000_000, 3))
+        _log.warning("quota.store_clock_jumped", jump_seconds=round((offset - before) / 1_000_000, 3))
         return offset - before

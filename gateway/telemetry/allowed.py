@@ -68,6 +68,7 @@ KEYS: Mapping[str, str] = {
     "config_version": "a digest of the configuration in force",
     "out_seconds": "how long a store was out",
     "outage_seconds": "how long a store was out",
+    "jump_seconds": "how far a clock jumped: ahead (positive) or back",
     "written_back": "charges that were written to the store after an outage",
     "total": "a running count",
     "connections": "how many connections were closed",

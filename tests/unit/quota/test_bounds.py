@@ -74,7 +74,7 @@ def test_a_jump_of_the_stores_clock_is_noticed_and_logged_once(jump: int) -> Non
         offset += jump * 1_000_000
         assert clock.read(now + offset, now) == jump * 1_000_000
         assert clock.read(now + offset, now) == 0
-    assert log == [{"event": "quota.store_clock_jumped", "log_level": "warning", "seconds": float(jump)}]
+    assert log == [{"event": "quota.store_clock_jumped", "log_level": "warning", "jump_seconds": float(jump)}]
 
 
 def test_a_clock_that_was_not_read_for_long_says_nothing() -> None:
