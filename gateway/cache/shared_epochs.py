@@ -70,9 +70,6 @@ class SharedEpochs:
         async with self._lock:
             epoch = await self._raise_patiently(scope)
             self.view.raise_to(scope, epoch)
-        if self._health.is_out:
-            # The purge may have mended what made the store unusable.
-            self.read_now.set()
         return epoch
 
     async def refresh(self) -> bool:

@@ -40,8 +40,9 @@ async def test_an_answer_that_came_after_its_lifetime_is_not_served(harness: Har
     """Nor one that took longer than any search at the vendor may take."""
     assert await harness.hold(asked(), NO_RESULT, asked_ago=10.0) is None
     assert await harness.look(asked()) is Absent.MISS
-    assert await harness.hold(asked(), found(0.9), asked_ago=15.1) is None
-    assert await harness.look(asked()) is Absent.MISS
+    for asked_ago, kept in ((15.1, False), (14.9, True)):
+        assert bool(await harness.hold(asked(), found(0.9), asked_ago=asked_ago, image=b"another")) == kept
+        assert isinstance(await harness.look(asked(), image=b"another"), CachedAnswer) == kept
 
 
 async def test_an_answer_to_an_older_question_does_not_displace_a_newer_one(harness: Harness) -> None:
@@ -81,6 +82,23 @@ async def test_an_answer_that_expired_still_keeps_older_ones_out(harness: Harnes
     assert await harness.look(asked()) is Absent.MISS
     assert await harness.hold(asked(), found(0.9), asked_ago=13.0) is None
     assert await harness.look(asked()) is Absent.MISS
+
+
+async def test_an_expired_answer_does_not_uncover_the_older_one_that_it_replaced(harness: Harness) -> None:
+    """The vendor reported no result for the stricter question; "nobody", from before that, is not served in its place."""
+    await harness.hold(asked(0.5, 10), found(), asked_ago=5.0)
+    await harness.hold(asked(0.9, 1), NO_RESULT, asked_ago=1.0)
+    await harness.advance(10)
+    assert await harness.look(asked(0.9, 1)) is Absent.MISS
+    assert (await harness.hit(asked(0.5, 10))).age_seconds == 15.0
+
+
+async def test_an_answer_from_the_future_keeps_no_new_one_out(harness: Harness) -> None:
+    """What was dated before the clock was set back is dropped when the next answer lands."""
+    await harness.hold(asked(), found(0.9))
+    harness.clock.advance(-30)
+    assert await harness.hold(asked(), found(0.99))
+    assert [m.score for m in (await harness.hit(asked())).answer.matches] == [0.99]
 
 
 async def test_an_answer_from_before_a_change_does_not_land_after_the_answers_that_showed_it(harness: Harness) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import re
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.crc import key_slot
 
 from gateway.cache.client import connect
+from gateway.cache.epochs import Scope
 from gateway.cache.memory import Records
 from gateway.cache.results import CachedAnswer
 from gateway.cache.shared import ValkeyCacheStore
@@ -127,6 +130,33 @@ async def test_the_password_is_in_no_attribute_repr_or_copy_of_the_client(*, clu
         await client.aclose()
 
 
+def documented_rights() -> list[str]:
+    page = (Path(__file__).parents[3] / "docs/cache.md").read_text(encoding="utf-8")
+    line = re.search(r"ACL SETUSER facegate-cache ([^`]*)", page)
+    assert line
+    return line.group(1).replace(">PASSWORD", f">{PASSWORD}").split()
+
+
+async def test_an_account_with_the_documented_rights_is_enough(server: StoreServer) -> None:
+    """The page's own line, one server and a purge included."""
+    server.command("ACL", "SETUSER", "facegate-cache", *documented_rights())
+    client = connect(server.url, username="facegate-cache", password=lambda: PASSWORD)
+    assert await used(client)
+    clock = SystemClock()
+    store = ValkeyCacheStore(client, clock, Records(clock, 0), budget_seconds=5.0)
+    assert await store.refresh()
+    server.command("HSET", "facegate:cache:1:epochs", "x", "garbage")
+    assert await store.purge(Scope("kyc")) > 1
+    assert await store.refresh()
+    # Once more the same key, and what is left of a record past its time.
+    cache = result_cache(store, clock)
+    key = cache.key("kyc", "employees", b"a photo")
+    for _ in range(2):
+        assert await keep(cache, key, asked(), found(0.9))
+    assert await store._link.seconds_left(store._address(key)) > 0  # type: ignore[operator]
+    await client.aclose()
+
+
 async def test_a_redirection_to_a_host_that_is_not_in_the_map_is_not_followed(server: StoreServer) -> None:
     """It would get the password. The store counts as unavailable until the map has been read again."""
     visitors = 0
@@ -142,11 +172,13 @@ async def test_a_redirection_to_a_host_that_is_not_in_the_map_is_not_followed(se
         place = b"*3\r\n$9\r\n127.0.0.1\r\n:%d\r\n$1\r\nn\r\n" % store.port
         slots = b"*1\r\n*3\r\n:0\r\n:16383\r\n" + place
 
+        kinds = [b"MOVED", b"ASK"]
+
         def lie(words: list[bytes]) -> bytes | None:
             if words[0] == b"CLUSTER":
                 return slots
             if words[0] == b"GET":
-                return redirection
+                return b"-%s %d 127.0.0.1:%d\r\n" % (kinds[-1], key_slot(words[1]), port)
             return None
 
         store.lie = lie
@@ -155,11 +187,11 @@ async def test_a_redirection_to_a_host_that_is_not_in_the_map_is_not_followed(se
         seeds = list(client.nodes_manager.startup_nodes.values())  # type: ignore[union-attr]
         shared = ValkeyCacheStore(client, clock, Records(clock, 0), budget_seconds=2.0)
         cache = result_cache(shared, clock)
-        for kind in (b"MOVED", b"ASK"):
-            redirection = b"-%s 5 127.0.0.1:%d\r\n" % (kind, port)
+        while kinds:
             assert await shared.refresh()
             await looked_up(cache, cache.key("kyc", "employees", b"a photo"), asked())
             assert not shared.available
+            kinds.pop()
         assert await shared.refresh()
         await asyncio.gather(*(seed.disconnect() for seed in seeds))
         await client.aclose()

@@ -138,7 +138,22 @@ async def test_a_value_that_is_none_is_a_miss_and_counted(server: StoreServer, s
             replica.forget_front()
             assert await replica.look() is Absent.MISS, name
             assert replica.store.available, name
-            assert sum(replica.store.faults.counts.values()) == number, name
+            assert replica.store.faults.counts == {"malformed": number}, name
+
+
+async def test_a_reply_to_an_update_that_is_neither_yes_nor_no_is_an_outage(
+    server: StoreServer, start_replica: StartReplica
+) -> None:
+    """It is not tried again and again: a store that says this of one update says it of all."""
+    async with lying_store(server) as store:
+        replica = await start_replica(url=store.url, reads_on=False, budget=0.2)
+        for name in ("negative", "integer", "status", "text", "list", "nil list"):
+            await recovered(replica)
+            tell(store, "swap", REPLIES[name])
+            key = replica.cache.key("kyc", "employees", IMAGE)
+            assert await keep(replica.cache, key, asked(), found(0.9)) is None, name
+            assert not replica.store.available, name
+            store.lie = lambda _: None
 
 
 async def test_no_reply_to_a_purge_is_taken_for_a_purge(server: StoreServer, start_replica: StartReplica) -> None:

@@ -64,6 +64,16 @@ def test_what_was_known_from_a_store_whose_clock_was_ahead_is_forgotten() -> Non
     assert view.version > version
 
 
+def test_a_purge_is_in_force_at_once_whatever_was_known() -> None:
+    """Also where the store counts from its own time again and was ahead before."""
+    view = EpochView()
+    ahead = NOW_MS + 365 * DAY_MS
+    assert view.adopt({"all": ahead}, ahead + DAY_MS)
+    before = view.of(Scope("kyc", "employees"))
+    view.raise_to(Scope(), NOW_MS)
+    assert view.of(Scope("kyc", "employees")) != before
+
+
 def test_an_epoch_that_went_back_is_not_taken_over() -> None:
     """Of everything, or of one scope while that of everything is the same."""
     view = EpochView()

@@ -22,7 +22,9 @@ class Endless:
         self.taken = 0
 
     async def read(self, size: int) -> bytes:
-        data, self._next = self._next[:size], self._piece
+        while self._piece and len(self._next) < size:
+            self._next += self._piece
+        data, self._next = self._next[:size], self._next[size:]
         self.taken += len(data)
         return data
 
@@ -74,7 +76,7 @@ async def test_an_error_is_returned_as_redis_py_expects() -> None:
         (b"$99999999999\r\n", b"x" * 65536),
         (b"$%d\r\n" % (MAX_REPLY_BYTES - 1), b"x" * 65536),
         (b"+", b"x" * 65536),
-        (b"*10\r\n", b"$200000\r\n" + b"x" * 200_000 + b"\r\n"),
+        (b"*16\r\n", b"$200000\r\n" + b"x" * 200_000 + b"\r\n"),
         (b"*99999\r\n", b":1\r\n"),
         (b"", b"*1\r\n"),
         (b"", b"*2\r\n:1\r\n"),
@@ -89,11 +91,24 @@ async def test_an_endless_reply_is_refused(first: bytes, piece: bytes, kind: typ
     assert stream.taken <= MAX_REPLY_BYTES + 2 * 65536
 
 
-@pytest.mark.parametrize("header", [b"$2097153\r\n", b"*17\r\n", b"*100000000\r\n", b"*1\r\n" * 17])
-async def test_a_reply_that_announces_too_much_is_refused_by_its_header(header: bytes) -> None:
-    """Nothing is kept for it."""
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        (b"$2097153\r\n", BoundedParser),
+        (b"*17\r\n", BoundedParser),
+        (b"*9\r\n*8\r\n", BoundedParser),
+        (b"*50001\r\n", ClusterParser),
+        (b"*100000000\r\n", ClusterParser),
+        (b"*1\r\n" * 13, ClusterParser),
+        (b"+" + b"x" * 5000, BoundedParser),
+    ],
+)
+async def test_a_reply_that_announces_too_much_is_refused_by_its_header(
+    header: bytes, kind: type[BoundedParser]
+) -> None:
+    """Nothing is kept for it, and nothing more is read."""
     with pytest.raises(OversizeReply):
-        await parser_of(Endless(header, b"")).read_response()
+        await parser_of(Endless(header, b""), kind).read_response()
 
 
 @pytest.mark.parametrize(
