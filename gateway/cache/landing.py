@@ -41,21 +41,21 @@ class Landing:
         if record is None:
             self.kept = True
             return entries.pack([new]), self._expires_at(new) - now
-        held = [
-            entry
-            for entry in _readable(record)
-            if entry.asked_at <= now + AHEAD_SECONDS and self._expires_at(entry) > now
-        ]
+        latest = now + AHEAD_SECONDS
+        held = [e for e in _readable(record) if e.asked_at <= latest and self._expires_at(e) > now]
         merged = merge(new, held)
-        self.kept = any(entry is new for entry in merged)
+        self.kept = merged[0] is new or any(entry is new for entry in merged)
         if not self.kept and merged == held:
             return None
-        return entries.pack(merged), max([self._expires_at(entry) for entry in merged]) - now
+        return entries.pack(merged), max(map(self._expires_at, merged)) - now
 
     def _expires_at(self, entry: Entry) -> float:
         # Served no longer than its lifetime, and in the way of older answers for as long as any may still be in flight.
-        lifetime_seconds = 0.0 if is_barrier(entry) else self._policy.lifetime_seconds(entry.answer.outcome)
-        return entry.asked_at + max(lifetime_seconds, self._policy.flight_seconds)
+        flight_seconds = self._policy.flight_seconds
+        if is_barrier(entry):
+            return entry.asked_at + flight_seconds
+        lifetime_seconds = self._policy.lifetime_seconds(entry.answer.outcome)
+        return entry.asked_at + max(flight_seconds, lifetime_seconds)
 
 
 def _readable(record: bytes | None) -> list[Entry]:

@@ -183,6 +183,6 @@ class ResultCache:
 
 def _sorted(answer: UpstreamAnswer) -> UpstreamAnswer:
     matches = answer.matches
-    if all(matches[i].score >= matches[i + 1].score for i in range(len(matches) - 1)):
+    if len(matches) < 2 or all(matches[i].score >= matches[i + 1].score for i in range(len(matches) - 1)):
         return answer
     return answer._replace(matches=tuple(sorted(matches, key=lambda match: -match.score)))

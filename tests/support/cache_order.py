@@ -85,7 +85,9 @@ class OrderModel:
         if self.clock.monotonic() - flight.asked_at > FLIGHT_SECONDS:
             return None
         await self.replicas[replica].store(flight.key, flight.asked, flight.answer, asked_at=flight.asked_at)
-        if flight.key == self.replicas[replica].key("kyc", "employees", b"a photo"):
+        cache = self.replicas[replica]
+        # On a starved machine the store may be unavailable for a moment; then nothing is kept.
+        if cache.available() and flight.key == cache.key("kyc", "employees", b"a photo"):
             flight.landed_at, flight.landed_on = self.clock.monotonic(), replica
             self.landed.append(flight)
         return flight
@@ -97,7 +99,6 @@ class OrderModel:
         found: CachedAnswer | Absent | None = cache.peek(key, request, max_age)
         if found is None:
             found = await cache.fetch(key, request, max_age)
-        assert found is not Absent.OUT
         if not isinstance(found, CachedAnswer):
             return False
         self.hits += 1
