@@ -20,6 +20,7 @@ _MAX_DEPTH = 12
 _MAX_DIGITS = 18
 
 
+_TEXT, _STATUS, _INTEGER, _ERROR, _ARRAY = b"$+:-*"
 _OPENED = object()
 
 
@@ -113,23 +114,23 @@ class BoundedParser(AsyncBaseParser):
                 return value
 
     def _part(self) -> object:
-        start = self._at
-        end = self._buffer.find(b"\r\n", start, start + _MAX_LINE_BYTES)
+        buffer, start = self._buffer, self._at
+        end = buffer.find(b"\r\n", start, start + _MAX_LINE_BYTES)
         if end < 0:
-            if len(self._buffer) - start >= _MAX_LINE_BYTES:
+            if len(buffer) - start >= _MAX_LINE_BYTES:
                 raise OversizeReply
             raise _Incomplete
-        kind, line = self._buffer[start : start + 1], bytes(self._buffer[start + 1 : end])
-        if kind == b"$":
+        kind, line = buffer[start], bytes(buffer[start + 1 : end])
+        if kind == _TEXT:
             return self._text(_number(line), end + 2)
         self._at = end + 2
-        if kind == b"+":
+        if kind == _STATUS:
             return line
-        if kind == b":":
+        if kind == _INTEGER:
             return _number(line)
-        if kind == b"-":
+        if kind == _ERROR:
             return self.parse_error(line.decode("utf-8", errors="replace"))  # type: ignore[no-untyped-call]
-        if kind == b"*":
+        if kind == _ARRAY:
             return self._array(_number(line))
         raise InvalidResponse("not a reply of this protocol")
 
@@ -142,7 +143,7 @@ class BoundedParser(AsyncBaseParser):
         end = start + length
         if len(self._buffer) < end + 2:
             raise _Incomplete
-        if self._buffer[end : end + 2] != b"\r\n":
+        if not self._buffer.startswith(b"\r\n", end):
             raise InvalidResponse("a text without its end")
         self._at = end + 2
         return bytes(self._buffer[start:end])
@@ -166,7 +167,6 @@ class ClusterParser(BoundedParser):
 
 
 def _number(line: bytes) -> int:
-    digits = line[1:] if line[:1] == b"-" else line
-    if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-        raise InvalidResponse("not a number")
-    return int(line)
+    if len(line) <= _MAX_DIGITS and (line.isdigit() or (line[:1] == b"-" and line[1:].isdigit())):
+        return int(line)
+    raise InvalidResponse("not a number")

@@ -132,7 +132,11 @@ class ValkeyCacheStore:
 
     async def _read(self, key: CacheKey) -> bytes | None:
         sent_at = self._monotonic()
-        return await self._opened(key, await self._sealed(key), sent_at)
+        opened = await self._opened(key, await self._sealed(key))
+        if opened is None:
+            return None
+        self._hold(key, *opened, sent_at)
+        return opened[0]
 
     async def _write(self, key: CacheKey, change: Callable[[bytes | None], Change | None], *, new: bool) -> None:
         try:
@@ -148,8 +152,11 @@ class ValkeyCacheStore:
             # Whether a record that counts as new really is new, the script finds out.
             sent_at = self._monotonic()
             sealed = None if new and attempt == 0 else await self._sealed(key)
-            changed = change(await self._opened(key, sealed, sent_at))
+            opened = await self._opened(key, sealed)
+            changed = change(opened[0] if opened else None)
             if changed is None:
+                if opened:
+                    self._hold(key, *opened, sent_at)
                 return
             record, lifetime_seconds = changed
             expires_at = self._clock.time() + lifetime_seconds
@@ -193,7 +200,7 @@ class ValkeyCacheStore:
             self.faults.note(SealFault.MALFORMED)
             return None
 
-    async def _opened(self, key: CacheKey, sealed: bytes | None, sent_at: float) -> bytes | None:
+    async def _opened(self, key: CacheKey, sealed: bytes | None) -> tuple[bytes, float] | None:
         if sealed is None:
             return None
         address, now = self._address(key), self._clock.time()
@@ -211,5 +218,4 @@ class ValkeyCacheStore:
         except ForeignValue:
             self.faults.note(SealFault.MALFORMED)
             return None
-        self._hold(key, record, expires_at, sent_at)
-        return record
+        return record, expires_at

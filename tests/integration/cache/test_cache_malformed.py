@@ -124,7 +124,7 @@ async def expired_record(replica: Replica) -> None:
     ahead._offset += 301
     try:
         with contextlib.suppress(StoreOut):
-            assert sealed is None or await replica.store._opened(key, sealed, 0.0) is None
+            assert sealed is None or await replica.store._opened(key, sealed) is None
     finally:
         ahead._offset -= 301
 

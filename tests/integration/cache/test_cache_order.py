@@ -136,10 +136,11 @@ async def test_replies_that_overtake_each_other_leave_the_newer_answer_in_front(
     replica, other = await start_replica(), await start_replica()
     key = replica.cache.key("kyc", "employees", IMAGE)
     await keep(other.cache, key, asked(), found(0.9), asked_ago=1.0)
-    before = await replica.store._sealed(key)
+    before = await replica.store._opened(key, await replica.store._sealed(key))
+    assert before is not None
     sent_at = replica.cache._monotonic()
     await keep(replica.cache, key, asked(), found(0.99))
-    await replica.store._opened(key, before, sent_at)
+    replica.store._hold(key, *before, sent_at)
     held = replica.cache.peek(key, asked(), None)
     assert isinstance(held, CachedAnswer)
     assert [match.score for match in held.answer.matches] == [0.99]
