@@ -20,7 +20,7 @@ def test_a_flood_is_answered_at_once_while_nobody_else_calls() -> None:
 def test_a_flood_is_paced_while_another_tenant_is_served() -> None:
     pace = RefusalPace()
     pace.let_through("b", 10.0)
-    delays = flooded(pace, "a", BURST + PER_SECOND, 10.1)
+    delays = flooded(pace, "a", BURST + int(PER_SECOND * MAX_DELAY_SECONDS), 10.1)
     assert set(delays[:BURST]) == {0.0}
     assert delays == sorted(delays)
     assert delays[-1] == pytest.approx(MAX_DELAY_SECONDS)
