@@ -17,7 +17,8 @@ from tests.support.oidc import SigningKey, encode
 
 ATTACKERS_ADDRESS = "127.0.0.66"
 # How much later than alone the slowest calls may be answered on a busy machine.
-SLACK_SECONDS = 0.15
+# The suite that runs at every change must bear a busy machine.
+SLACK_SECONDS = scaled(2.0, 0.15)
 
 
 async def test_watches_of_one_peer_leave_room_for_others(tmp_path: Path) -> None:

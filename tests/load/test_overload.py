@@ -19,7 +19,8 @@ TIMES = 5
 FEW_PLACES = {"max_concurrent_rpcs": 100}
 
 
-@pytest.mark.parametrize("image_bytes", [20_000, pytest.param(100_000, marks=long_only)])
+@long_only
+@pytest.mark.parametrize("image_bytes", [20_000, 100_000])
 async def test_five_times_the_load_is_shed_with_a_reason(tmp_path: Path, image_bytes: int) -> None:
     """No bare CANCELLED, details with each refusal, health answered, and most of what could be done is done."""
     seconds = scaled(3, 10)
@@ -42,13 +43,16 @@ async def test_five_times_the_load_is_shed_with_a_reason(tmp_path: Path, image_b
         )
 
     # Status 4 is the caller's own deadline, which gRPC's server sees as well.
-    bare = {end for end in counts if (end.endswith("bare") and end != "status 4 bare") or end.startswith("reset")}
+    # "reset 7" is REFUSED_STREAM: the call was not begun, and gRPC's clients send it again by themselves.
+    fine = {"status 4 bare", "reset 7"}
+    bare = {end for end in counts if end.endswith("bare") or end.startswith("reset")} - fine
     assert not bare
     assert probes.all_ok
     assert probes.percentile(99) < 1.0
     assert share > 0.7
 
 
+@long_only
 async def test_a_slow_vendor_answers_those_who_still_wait(tmp_path: Path) -> None:
     """Twice what a vendor of 300 ms with 64 connections carries, callers with 500 ms: no call is billed in vain."""
     carried, seconds = 64 / 0.3, scaled(4, 15)
@@ -94,6 +98,7 @@ async def test_hits_are_served_beside_1100_misses_per_second(tmp_path: Path) -> 
     assert outcomes.all_ok
 
 
+@long_only
 async def test_a_tenant_over_its_rate_slows_nobody(tmp_path: Path) -> None:
     """Limited to 200 per second and offering 4,000: others are answered as fast as without it."""
     limits = {"limits": {"rate": {"per_second": 200}}}

@@ -10,6 +10,7 @@ from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceStu
 from google.protobuf.duration_pb2 import Duration
 
 from gateway.model import Match, Outcome, UpstreamAnswer, UpstreamQuery
+from gateway.trip import Trip
 from tests.support.clock import ManualClock
 from tests.support.conditions import eventually
 from tests.support.gateway import running
@@ -23,7 +24,8 @@ class SlowVendor:
         self.person = 1
         self.gates: list[asyncio.Event] = []
 
-    async def search(self, query: UpstreamQuery) -> UpstreamAnswer:
+    async def search(self, query: UpstreamQuery, trip: Trip) -> UpstreamAnswer:
+        trip.sending()
         answer = UpstreamAnswer((Match(self.person, 7, 0.9, 1_669_077_702),), Outcome.MATCHED, "TID")
         self.gates.append(asyncio.Event())
         await self.gates[-1].wait()

@@ -14,7 +14,6 @@ import pytest
 from gateway.cache.epochs import Scope
 from gateway.rpc import errors as rpc_errors
 from gateway.telemetry import allowed
-from gateway.telemetry.instruments import Closed
 from tests.support.canaries import leaks
 from tests.support.canary_filters import (
     Patch,
@@ -116,11 +115,6 @@ FILTERS = {
     "a record's fields": Filter("lines made of a record", (records_take_matches,), {("logs", "match")}),
     "spans' attributes, and a record's fields": Filter(
         "spans made of a record", (spans_take_all_of_a_record, records_take_matches), {("traces", "match")}
-    ),
-    "closed labels": Filter(
-        "a method that a caller made up",
-        (attribute(Closed, "__missing__", lambda _, value: value),),
-        {("/metrics", "caller's text"), ("otlp metrics", "caller's text")},
     ),
     "rows of the status page": Filter(
         "a tenant's settings", (rows_hold_the_tenant,), {("/status.json", "upstream name")}
