@@ -87,6 +87,7 @@ async def test_hits_are_served_while_the_vendor_hangs(tmp_path: Path) -> None:
     assert outcomes.all_ok
 
 
+@long_only
 async def test_hits_are_served_beside_1100_misses_per_second(tmp_path: Path) -> None:
     """A vendor of 300 ms carries a fifth of them."""
     async with abuse_stage(tmp_path, server=FEW_PLACES) as stage, stage.honest(mode="CACHE_MODE_UNSPECIFIED") as caller:
