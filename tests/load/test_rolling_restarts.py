@@ -158,9 +158,7 @@ async def test_a_go_client_loses_no_call(tmp_path: Path, lame_duck_seconds: floa
 
 
 def assert_few_lost(counts: Mapping[str, int]) -> None:
-    """gRPC's core ends a call as CANCELLED that crosses its GOAWAY, about one in five restarts at 300 calls per second; see
-    docs/adr/0013. More than that is the gateway's own doing.
-    """
+    """gRPC's core ends a call as CANCELLED that crosses its GOAWAY (docs/adr/0013). More than that is the gateway's doing."""
     lost = sum(counts.values()) - counts["OK"]
     assert lost <= max(2, RESTARTS // 3), counts
 
