@@ -5,18 +5,15 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 
 from gateway.auth.authenticator import PeerCertificate
 from gateway.model import Principal, Tenant
+from gateway.quota.admission import Admission
+from gateway.rpc.held import Held
 from gateway.telemetry.record import CallRecord
-
-if TYPE_CHECKING:
-    from gateway.quota.admission import Admission
-    from gateway.rpc.guards.capacity import Held
 
 Context = ServicerContext[bytes, Message]
 

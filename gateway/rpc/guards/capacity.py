@@ -9,41 +9,10 @@ from __future__ import annotations
 
 from gateway.errors import GatewayOverloaded
 from gateway.rpc.call import Call
+from gateway.rpc.held import Held
 from gateway.rpc.places import Places
 from gateway.rpc.room import Room
 from gateway.telemetry.refusal_kinds import RefusalKind
-
-
-class Held:
-    """What one call holds: a place and the bytes of its body. It is given back when its last holder has ended.
-
-    The call is one holder. A search that goes upstream is another: it keeps what it uses until it lands, also after its
-    callers have gone.
-    """
-
-    __slots__ = ("_capacity", "_holders", "size", "tenant", "waits_for_vendor")
-
-    def __init__(self, capacity: Capacity, tenant: str) -> None:
-        self._capacity = capacity
-        self._holders = 1
-        self.tenant = tenant
-        self.size = 0
-        self.waits_for_vendor = False
-
-    def wait_for_vendor(self) -> None:
-        """Counts the call among those that wait for the vendor. Raises `GatewayOverloaded` if too many do."""
-        if not self.waits_for_vendor:
-            self._capacity.wait_for_vendor(self)
-
-    def keep(self) -> None:
-        """One more holder."""
-        self._holders += 1
-
-    def give_back(self) -> None:
-        """A holder has ended."""
-        self._holders -= 1
-        if not self._holders:
-            self._capacity.leave(self)
 
 
 class Capacity:

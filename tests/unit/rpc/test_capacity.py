@@ -10,7 +10,8 @@ from gateway.errors import GatewayOverloaded
 from gateway.model import Principal, Tenant
 from gateway.rpc.bodies import MAX_BODY_BYTES
 from gateway.rpc.call import Call, Context, call_from_headers
-from gateway.rpc.guards.capacity import Capacity, Held
+from gateway.rpc.guards.capacity import Capacity
+from gateway.rpc.held import Held
 from gateway.rpc.room import Room
 from tests.support.call_context import CallContext
 
