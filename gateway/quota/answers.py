@@ -72,7 +72,7 @@ class LostState(NamedTuple):
     born: str
 
 
-def read_admission(reply: list[object], flow: Flow | None, concurrency: int | None) -> Admission | LostState:
+def read_admission(flow: Flow | None, concurrency: int | None, reply: list[object]) -> Admission | LostState:
     """The answer of `admit.lua` to a question with these limits."""
     if len(reply) != 5:
         raise MalformedAnswer
@@ -98,7 +98,7 @@ def read_admission(reply: list[object], flow: Flow | None, concurrency: int | No
     raise MalformedAnswer
 
 
-def read_reservation(reply: list[object], windows: Sequence[WindowTerms]) -> Reservation | LostState:
+def read_reservation(windows: Sequence[WindowTerms], reply: list[object]) -> Reservation | LostState:
     """The answer of `reserve.lua` about these windows."""
     if len(reply) == 5 and reply[1] == b"lost":
         return LostState(_born(reply[2]))
@@ -122,7 +122,7 @@ def read_reservation(reply: list[object], windows: Sequence[WindowTerms]) -> Res
     raise MalformedAnswer
 
 
-def read_look(reply: list[object], windows: Sequence[WindowTerms]) -> Look:
+def read_look(windows: Sequence[WindowTerms], reply: list[object]) -> Look:
     """The answer of `look.lua` about these windows."""
     if len(reply) != 5 + 2 * len(windows):
         raise MalformedAnswer
@@ -153,7 +153,7 @@ def read_nothing(reply: list[object]) -> None:
         raise MalformedAnswer
 
 
-def read_figures(reply: list[object], days: int, width: int) -> list[list[int]]:
+def read_figures(days: int, width: int, reply: list[object]) -> list[list[int]]:
     """Of `usage_read.lua`: `width` figures a day."""
     if len(reply) != 1 + days:
         raise MalformedAnswer

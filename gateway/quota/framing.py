@@ -47,12 +47,9 @@ class ReplyReader:
 
     def feed(self, data: bytes, limit: int) -> list[Any]:
         """The replies that `data` completes. Raises `MalformedReply` for one of more than `limit` bytes."""
-        if len(data) <= REPLY_BYTES:
-            return self._feed(data, limit)
-        slices = (data[start : start + REPLY_BYTES] for start in range(0, len(data), REPLY_BYTES))
-        return [reply for part in slices for reply in self._feed(part, limit)]
-
-    def _feed(self, data: bytes, limit: int) -> list[Any]:
+        if len(data) > REPLY_BYTES:
+            slices = (data[start : start + REPLY_BYTES] for start in range(0, len(data), REPLY_BYTES))
+            return [reply for part in slices for reply in self.feed(part, limit)]
         lists = len(data) - len(data.translate(None, _LISTS))
         # Usually one short list, and all of it: then there is nothing to add up.
         if lists != 1 or self._pending or self._header or data[0] != _LISTS[0] or data.find(b"\r", 0, 4) < 0:

@@ -29,12 +29,28 @@ class Notices(NamedTuple):
 
 
 class Known:
-    """One tenant. `born` is the mark of the state that was last seen, "" before the first answer."""
+    """One tenant. `key` begins all its keys; `born` is the mark of the state that was last seen, "" before the first."""
 
-    __slots__ = ("_terms", "born", "freed", "held", "refunded", "renewed", "seen", "settled", "taken")
+    __slots__ = (
+        "_terms",
+        "born",
+        "freed",
+        "held",
+        "key",
+        "refunded",
+        "renewed",
+        "seen",
+        "settled",
+        "slots_key",
+        "state_key",
+        "taken",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = "") -> None:
         self._terms = Terms(Limits())
+        self.key = key
+        self.state_key = key + "state"
+        self.slots_key = key + "slots"
         self.born = ""
         self.held: dict[str, None] = {}
         self.seen: dict[str, Count] = {}
@@ -43,6 +59,10 @@ class Known:
         self.renewed: list[str] = []
         self.settled: list[str] = []
         self.refunded: list[str] = []
+
+    def record_key(self, reservation: str) -> str:
+        """The key of a reservation's record."""
+        return f"{self.key}reservation:{reservation}"
 
     def terms(self, limits: Limits) -> Terms:
         """The limits in the scripts' words; they are the same for almost every call."""

@@ -20,7 +20,7 @@ import hiredis
 from gateway.quota.answers import MalformedAnswer
 from gateway.quota.connection import Lost
 from gateway.quota.framing import REPLY_BYTES
-from gateway.quota.lane import Address, pack
+from gateway.quota.lane import Address, Lane, pack
 from gateway.quota.nodes import ClusterNodes, Nodes, SingleNode
 from gateway.quota.store import OutageCause, StoreUnavailable
 from gateway.tls import client_context
@@ -81,54 +81,45 @@ class ScriptLink:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
+        due = began + budget
+        echo = str(words[0]).encode()
+        command = pack("EVALSHA", script.sha, len(keys), *keys, *words)
+        tag = tenant.encode()
+        asking: bytes | None = None
         try:
-            return await self._run(script, tenant, keys, words, began + budget, read, again=again)
+            lane = await self._nodes.lane(tag, due)
+            for hop in range(1, _HOPS + 1):
+                try:
+                    reply = await lane.call(command, due, echo=echo, asking=asking, limit=script.reply_bytes)
+                except Lost:
+                    if not again or due - loop.time() < _AGAIN_SECONDS or hop == _HOPS:
+                        raise
+                    lane, asking = await self._nodes.lane(tag, due), None
+                    continue
+                if not isinstance(reply, hiredis.ReplyError):
+                    return self._read(read, reply, lane)
+                kind, *rest = str(reply).split(" ")
+                if kind == "NOSCRIPT":
+                    command = pack("EVAL", script.text, len(keys), *keys, *words)
+                elif kind in {"MOVED", "ASK"} and rest:
+                    lane = await self._nodes.redirected(rest[-1], tag, lane, due, moved=kind == "MOVED")
+                    asking = _ASKING if kind == "ASK" else None
+                else:
+                    break
+            raise StoreUnavailable(OutageCause.REFUSED)
         except StoreUnavailable as failure:
             failure.waited_seconds = loop.time() - began
             raise
         finally:
             self._asked(loop.time() - began)
 
-    async def _run(
-        self,
-        script: Script,
-        tenant: str,
-        keys: Sequence[str],
-        words: Sequence[Word],
-        due: float,
-        read: Callable[[list[object]], _Answer],
-        *,
-        again: bool,
-    ) -> _Answer:
-        loop = asyncio.get_running_loop()
-        echo = str(words[0]).encode()
-        command = pack("EVALSHA", script.sha, len(keys), *keys, *words)
-        tag = tenant.encode()
-        lane = await self._nodes.lane(tag, due)
-        asking: bytes | None = None
-        for hop in range(1, _HOPS + 1):
-            try:
-                reply = await lane.call(command, due, echo=echo, asking=asking, limit=script.reply_bytes)
-            except Lost:
-                if not again or due - loop.time() < _AGAIN_SECONDS or hop == _HOPS:
-                    raise
-                lane, asking = await self._nodes.lane(tag, due), None
-                continue
-            if not isinstance(reply, hiredis.ReplyError):
-                try:
-                    return read(reply)
-                except MalformedAnswer:
-                    lane.disconnect(OutageCause.MALFORMED)
-                    raise StoreUnavailable(OutageCause.MALFORMED) from None
-            kind, *rest = str(reply).split(" ")
-            if kind == "NOSCRIPT":
-                command = pack("EVAL", script.text, len(keys), *keys, *words)
-            elif kind in {"MOVED", "ASK"} and rest:
-                lane = await self._nodes.redirected(rest[-1], tag, lane, due, moved=kind == "MOVED")
-                asking = _ASKING if kind == "ASK" else None
-            else:
-                break
-        raise StoreUnavailable(OutageCause.REFUSED)
+    @staticmethod
+    def _read(read: Callable[[list[object]], _Answer], reply: list[object], lane: Lane) -> _Answer:
+        try:
+            return read(reply)
+        except MalformedAnswer:
+            lane.disconnect(OutageCause.MALFORMED)
+            raise StoreUnavailable(OutageCause.MALFORMED) from None
 
     async def warm(self, budget: float) -> None:
         """Connects to every server that holds keys."""

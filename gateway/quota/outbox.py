@@ -100,8 +100,8 @@ class Outbox:
     async def _write_once(self, tenant: str, known: Known, due: float) -> None:
         """Never sent again as it was: a call that it renews may have been released since, by a question that overtook it."""
         notices = known.take()
-        keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
-        keys += [record_key(self._link, tenant, one) for one in (*notices.settled, *notices.refunded)]
+        keys = [known.state_key, known.slots_key]
+        keys += [known.record_key(one) for one in (*notices.settled, *notices.refunded)]
         counts = (len(notices.freed), len(notices.taken), len(notices.settled))
         slots = (*notices.freed, *notices.taken, *notices.renewed)
         words = [self._fresh(), self._now(), SLOT_LEASE_US, RECORD_MS, *counts, *slots]
@@ -144,8 +144,3 @@ class Outbox:
         with contextlib.suppress(TimeoutError, StoreUnavailable):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._flush()
-
-
-def record_key(link: ScriptLink, tenant: str, reservation: str) -> str:
-    """The key of a reservation's record."""
-    return link.key(tenant, f"reservation:{reservation}")

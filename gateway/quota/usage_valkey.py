@@ -42,7 +42,7 @@ class ValkeyUsageStore:
         if not days:
             return []
         words = [f"{self._mark}{next(self._numbers):x}", *NAMES]
-        read = partial(read_figures, days=len(days), width=len(NAMES))
+        read = partial(read_figures, len(days), len(NAMES))
         found = await self._link.run(_READ, tenant, self._keys(tenant, days), words, budget_seconds, read)
         return [figures_of(one) for one in found]
 

@@ -20,7 +20,7 @@ from gateway.quota.answers import LostState, read_birth, read_time
 from gateway.quota.gcra import remaining
 from gateway.quota.known import Known, Notices
 from gateway.quota.link import Script, ScriptLink, Word
-from gateway.quota.outbox import ASKS, BACKGROUND_BUDGET_SECONDS, RECORD_MS, Outbox, record_key
+from gateway.quota.outbox import ASKS, BACKGROUND_BUDGET_SECONDS, RECORD_MS, Outbox
 from gateway.quota.store import (
     SLOT_LEASE_US,
     Admitted,
@@ -69,7 +69,7 @@ class ValkeyQuotaStore:
     def _known(self, tenant: str) -> Known:
         known = self._tenants.get(tenant)
         if known is None:
-            known = self._tenants[tenant] = Known()
+            known = self._tenants[tenant] = Known(self._link.key(tenant, ""))
         return known
 
     def _now(self) -> Word:
@@ -87,7 +87,7 @@ class ValkeyQuotaStore:
         """See `QuotaStore.admit`."""
         known = self._known(tenant)
         terms = known.terms(limits)
-        keys = [self._link.key(tenant, name) for name in ("state", "slots", f"call:{call}")]
+        keys = [known.state_key, known.slots_key, f"{known.key}call:{call}"]
         freed = known.take_freed()
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
@@ -113,7 +113,7 @@ class ValkeyQuotaStore:
         """See `QuotaStore.reserve`."""
         known = self._known(tenant)
         terms = known.terms(limits)
-        keys = [self._link.key(tenant, "state"), record_key(self._link, tenant, reservation)]
+        keys = [known.state_key, known.record_key(reservation)]
         loop = asyncio.get_running_loop()
         due = loop.time() + budget_seconds
         for _ in range(ASKS):
@@ -138,7 +138,7 @@ class ValkeyQuotaStore:
         while known.waiting:
             await self._outbox.write(tenant, known, due - loop.time())
         terms = known.terms(limits)
-        keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
+        keys = [known.state_key, known.slots_key]
         words: list[Word] = [self._fresh(), self._now(), *terms.look]
         answer = await self._link.run(_LOOK, tenant, keys, words, due - loop.time(), terms.read_look)
         # Counts of a state that began again since say nothing about the one that this replica would say again.
@@ -174,7 +174,8 @@ class ValkeyQuotaStore:
 
     async def charge(self, tenant: str, charges: Sequence[Charge], budget_seconds: float) -> None:
         """See `QuotaStore.charge`."""
-        keys = [self._link.key(tenant, "state"), *(record_key(self._link, tenant, one.reservation) for one in charges)]
+        known = self._known(tenant)
+        keys = [known.state_key, *(known.record_key(one.reservation) for one in charges)]
         ends = [" ".join(f"{window.value} {end}" for window, end in one.ends.items()) for one in charges]
         words = [self._fresh(), self._now(), RECORD_MS, *ends]
         await self._link.run(_CHARGE, tenant, keys, words, budget_seconds, read_time)
@@ -202,7 +203,7 @@ class ValkeyQuotaStore:
 
     async def _restate(self, tenant: str, known: Known, due: float) -> None:
         """Says the slots held and the highest counts seen to a state that may have lost them."""
-        keys = [self._link.key(tenant, "state"), self._link.key(tenant, "slots")]
+        keys = [known.state_key, known.slots_key]
         counts = [word for name, one in known.seen.items() for word in (name, one.used, one.end_us)]
         words = [
             self._fresh(),

@@ -25,11 +25,11 @@ WINDOWS = Terms(Limits(upstream_calls={Window.MINUTE: 5, Window.DAY: 9})).window
 ENDS = (NOW - NOW % MINUTE + MINUTE, NOW - NOW % DAY + DAY)
 COUNTS = [1, ENDS[0], 4, ENDS[1]]
 
-admission = partial(answers.read_admission, flow=FLOW, concurrency=3)
-unlimited = partial(answers.read_admission, flow=None, concurrency=None)
-reservation = partial(answers.read_reservation, windows=WINDOWS)
-look = partial(answers.read_look, windows=WINDOWS)
-figures = partial(answers.read_figures, days=2, width=3)
+admission = partial(answers.read_admission, FLOW, 3)
+unlimited = partial(answers.read_admission, None, None)
+reservation = partial(answers.read_reservation, WINDOWS)
+look = partial(answers.read_look, WINDOWS)
+figures = partial(answers.read_figures, 2, 3)
 READERS: list[Callable[[list[Any]], object]] = [
     admission,
     unlimited,
