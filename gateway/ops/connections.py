@@ -61,8 +61,8 @@ class BoundedConnections:
             next(iter(self._waiting or self._answering)).end()
         self._waiting[connection] = None
 
-    def asked(self, connection: _OneRequest) -> None:
-        """Its request is complete."""
+    def request_complete(self, connection: _OneRequest) -> None:
+        """Moves it to those that are being answered."""
         self._waiting.pop(connection, None)
         self._answering[connection] = None
 
@@ -129,7 +129,7 @@ class _OneRequest(asyncio.Protocol):
         # What follows stays with the caller: a body, another request, or the end of its side, after which it still reads.
         self._transport.pause_reading()
         self._head = b""
-        self._connections.asked(self)
+        self._connections.request_complete(self)
         self._timer.cancel()
         self._limit(self._connections.bounds.answer_seconds)
         self._inner = self._connections.serve()

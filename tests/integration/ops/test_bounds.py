@@ -14,7 +14,7 @@ import pytest
 
 from gateway.ops.connections import Bounds
 from gateway.ops.listener import Readiness, no_metrics, no_status, serve_ops
-from gateway.ops.rendered import KEPT_SECONDS
+from gateway.ops.rendered import BURST, PER_SECOND
 from gateway.telemetry.instruments import Collected, Kind, Metric
 from tests.support.clock import ManualClock
 from tests.support.conditions import eventually
@@ -218,8 +218,27 @@ async def test_a_caller_may_close_its_side_first() -> None:
         writer.close()
 
 
-async def test_the_metrics_are_collected_once_for_all_who_ask() -> None:
-    """At most once at a time, and again only after a second."""
+async def test_the_metrics_are_collected_once_for_all_who_come_together() -> None:
+    """One render at a time, for as many as wait for it."""
+    released, renders = asyncio.Event(), 0
+
+    async def status() -> dict[str, Any]:
+        nonlocal renders
+        renders += 1
+        await released.wait()
+        return {"answered": True}
+
+    async with listening(status=status) as port:
+        answers = [asyncio.create_task(answer(port, get("/status.json", "localhost"))) for _ in range(30)]
+        await eventually(lambda: renders > 0, "the first render begins")
+        assert (await answer(port, get("/livez", "localhost"))).endswith(b"live\n")
+        released.set()
+        assert all(b'"answered":true' in found for found in await asyncio.gather(*answers))
+    assert renders == 1
+
+
+async def test_a_flood_of_scrapes_costs_a_few_renders() -> None:
+    """Each scrape is fresh until a burst is used up; then so many a second, and the last page between them."""
     clock = ManualClock()
     count = 0
 
@@ -229,11 +248,16 @@ async def test_the_metrics_are_collected_once_for_all_who_ask() -> None:
         return [one_metric(count), one_metric(count)]
 
     async with listening(metrics=metrics, clock=clock) as port:
-        pages = await asyncio.gather(*(answer(port, SCRAPE) for _ in range(30)))
-        assert count == 1
-        assert all(page.endswith(b"facegate_test 1\n") for page in pages)
-        clock.advance(KEPT_SECONDS)
+        assert (await answer(port, SCRAPE)).endswith(b"facegate_test 1\n")
         assert (await answer(port, SCRAPE)).endswith(b"facegate_test 2\n")
+        for _ in range(2 * BURST):
+            last = await answer(port, SCRAPE)
+        assert count == 1 + BURST
+        assert last.endswith(f"facegate_test {count}\n".encode())
+        clock.advance(1 / PER_SECOND)
+        for _ in range(3):
+            last = await answer(port, SCRAPE)
+        assert last.endswith(f"facegate_test {2 + BURST}\n".encode())
 
 
 async def test_a_render_that_fails_is_tried_again_and_logged(caplog: pytest.LogCaptureFixture) -> None:
