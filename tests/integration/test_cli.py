@@ -75,7 +75,7 @@ async def test_config_check_shows_no_secret_in_the_place_of_a_name(tmp_path: Pat
     file.write_text("upstream: {credentials: [{name: a, api_id_env: an1d, api_secret_env: hunter2}]}")
     result = await facegate("config", "check", str(file))
     assert result.status == 1
-    assert "upstream.credentials.0.api_secret_env: the environment variable of that name is not set" in result.err
+    assert "upstream.credentials.0.api_secret_env: the environment variable that it names is not set" in result.err
     assert "hunter2" not in result.out + result.err
     assert "an1d" not in result.out + result.err
 
