@@ -78,7 +78,7 @@ async def serve_ops(
         state = readiness()
         return orjson.dumps({"ready": state.ready, "problems": state.problems, **await status()})
 
-    rendered_metrics = Rendered(lambda: metrics_page(metrics), clock)
+    rendered_metrics = Rendered(lambda: metrics_page(metrics), clock, one_step=True)
     rendered_data = Rendered(data, clock)
     application = _application(readiness, rendered_metrics, rendered_data, AllowedHosts(allowed_hosts))
     runner = web.AppRunner(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
 
+from gateway.aio import WouldWait, at_once
 from gateway.clock import Clock
 from gateway.telemetry.instruments import Collected
 from gateway.telemetry.prometheus import exposition
@@ -22,7 +25,11 @@ class Rendered:
     10 ms, while a scrape at the usual pace sees the figures of its own moment.
     """
 
-    def __init__(self, render: Callable[[], Awaitable[bytes]], clock: Clock) -> None:
+    def __init__(
+        self, render: Callable[[], Coroutine[Any, Any, bytes]], clock: Clock, *, one_step: bool = False
+    ) -> None:
+        """`one_step`: `render` often needs no wait, and can then be begun again if it does."""
+        self._one_step = one_step
         self._render = render
         self._clock = clock
         self._left = float(BURST)
@@ -35,6 +42,11 @@ class Rendered:
         if self._making is None:
             if self._bytes is not None and not self._may_render():
                 return self._bytes
+            if self._one_step:
+                # On a blocked event loop, which the page has to show, each further step would take long.
+                with suppress(WouldWait):
+                    self._bytes = at_once(self._render())
+                    return self._bytes
             self._making = asyncio.create_task(self._make())
         # The reader who came first may leave; the others wait for the same render.
         return await asyncio.shield(self._making)
