@@ -21,7 +21,7 @@ from gateway.telemetry.refusal_kinds import RefusalKind
 from gateway.telemetry.refusals import Refusals
 
 MAX_MESSAGE_BYTES = 4096
-PLACES = 6
+PLACES = 4
 READ_SECONDS = 2.0
 _PATIENCE_SECONDS = 0.002
 """A message that takes longer than this is given up if another one needs its place."""
