@@ -57,7 +57,7 @@ class Figures:
 
 @asynccontextmanager
 async def attacked(
-    module: str, name: str, address: str, *, to_its_end: bool = False, **options: Any
+    module: str, name: str, address: str, *, to_its_end: bool = False, within_seconds: float = 120, **options: Any
 ) -> AsyncIterator[Figures]:
     """The attack goes on inside the block, or else `to_its_end`; its figures are there after the block."""
     process = await asyncio.create_subprocess_exec(
@@ -80,7 +80,7 @@ async def attacked(
         yield figures
         if not to_its_end:
             process.stdin.close()
-        found = json.loads(await asyncio.wait_for(process.stdout.read(), 120))
+        found = json.loads(await asyncio.wait_for(process.stdout.read(), within_seconds))
         await process.wait()
         found["ends"] = Counter(found["ends"])
         vars(figures).update(found)
