@@ -43,10 +43,10 @@ class _Calls:
     """The calls of one connection."""
 
     def __init__(self, channel: grpc.aio.Channel, tokens: dict[str, str]) -> None:
-        self._search = channel.unary_unary(_SEARCH)
-        self._unknown = channel.unary_unary(_UNKNOWN)
+        self._search: Any = channel.unary_unary(_SEARCH)
+        self._unknown: Any = channel.unary_unary(_UNKNOWN)
         self._health: Any = HealthStub(channel)
-        self._reflection: Any = ServerReflectionStub(channel)
+        self._reflection: Any = ServerReflectionStub(channel)  # type: ignore[arg-type]
         self._stub: Any = FaceSearchServiceStub(channel)
         self._as = {name: (("authorization", f"Bearer {token}"),) for name, token in tokens.items()}
         self._requests = {
@@ -111,7 +111,8 @@ class _Calls:
         }
 
     def _of(self, caller: str, body: bytes, timeout: float = _TIMEOUT_SECONDS) -> Awaitable[Any]:
-        return self._search(body, metadata=self._as[caller], timeout=timeout)
+        call: Awaitable[Any] = self._search(body, metadata=self._as[caller], timeout=timeout)
+        return call
 
     async def _given_up(self) -> None:
         call = asyncio.ensure_future(self._of("good", self._requests["CACHE_MODE_UNSPECIFIED"].unlike()))
