@@ -13,7 +13,7 @@ _OTHER_DESCRIPTORS = 192
 _CONNECTION_BYTES = 1024 * 1024
 """What one connection may take of the container's memory, on average."""
 _LEAST_AHEAD_BYTES, _MOST_AHEAD_BYTES = 64 * 1024, 1024 * 1024
-_STREAMS_AHEAD = 8192
+_STREAMS_AHEAD = 16384
 """Streams whose messages may be on their way at the same time, unread: some dozens of busy connections."""
 
 

@@ -50,7 +50,7 @@ CALLER_OPTIONS: dict[str, int] = _OPTIONS | {
     "grpc.max_receive_message_length": MAX_BODY_BYTES,
     # Further calls of a connection wait at the caller. Streams that are opened and reset as fast as they can be are refused by
     # gRPC itself, with a limit that spares a caller's burst of calls, see docs/adr/0006.
-    "grpc.max_concurrent_streams": 256,
+    "grpc.max_concurrent_streams": 512,
     "grpc.http.overload_protection": 1,
     # Calls that wait to be looked at. Beyond this number gRPC ends calls of anybody as CANCELLED, at random.
     "grpc.server.max_pending_requests": 8192,

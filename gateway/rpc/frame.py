@@ -19,7 +19,7 @@ from gateway.rpc.call import Call, Context, call_from_headers
 from gateway.rpc.errors import AnswerErrors
 from gateway.rpc.grouping import Bursts
 from gateway.rpc.guards import Guard
-from gateway.rpc.pacing import PACED, RefusalPace
+from gateway.rpc.pacing import PACED, Pace
 from gateway.rpc.trailers import trailers_of
 from gateway.telemetry.calls import Calls
 
@@ -45,7 +45,7 @@ class Frame:
         default_deadline_seconds: float,
     ) -> None:
         self._guards = tuple(guards)
-        self._pace = RefusalPace()
+        self._pace = Pace()
         self._bodies = bodies
         self._errors = errors
         self._bursts = bursts
@@ -64,6 +64,7 @@ class Frame:
         call = call_from_headers(path, context, monotonic(), self._default_deadline_seconds)
         record = call.record
         self.open_calls += 1
+        kept_until = 0.0
         try:
             for guard in guards:
                 if not guard.on_headers(call):
@@ -83,7 +84,8 @@ class Frame:
             record.finish(monotonic())
             context.set_trailing_metadata(trailers_of(record))
         except BaseException as error:  # noqa: BLE001 - the wall behind which no exception's text gets
-            raise await self._answer(error, call) from None
+            kept_until = self._kept_until(error, record.tenant)
+            raise await self._answer(error, call, kept_until) from None
         else:
             return response
         finally:
@@ -93,16 +95,26 @@ class Frame:
             if call.principal is not None:
                 record.principal = call.principal.method
             self._calls.ended(record, call.traceparent)
+            await self._pace.wait_until(kept_until)
 
-    async def _answer(self, error: BaseException, call: Call) -> BaseException:
-        """Ends a call that raised `error`; returns what its handler has to raise instead."""
+    def _kept_until(self, error: BaseException, tenant: str) -> float:
+        """The monotonic time up to which a call that ends in `error` keeps its stream; 0: no longer than it takes."""
+        now = time.monotonic()
         if isinstance(error, PACED):
-            seconds = self._pace.delay(call.record.tenant, time.monotonic())
-            if seconds:
-                try:
-                    await self._pace.wait(seconds)
-                except asyncio.CancelledError as cancelled:
-                    error = cancelled
+            seconds = self._pace.of_refused(tenant, now)
+        elif isinstance(error, asyncio.CancelledError):
+            seconds = self._pace.of_given_up(tenant, now)
+        else:
+            return 0.0
+        return now + seconds if seconds else 0.0
+
+    async def _answer(self, error: BaseException, call: Call, kept_until: float) -> BaseException:
+        """Ends a call that raised `error`; returns what its handler has to raise instead."""
+        if kept_until and not isinstance(error, asyncio.CancelledError):
+            try:
+                await self._pace.wait_until(kept_until)
+            except asyncio.CancelledError as cancelled:
+                error = cancelled
         return await self._errors.answer(error, call)
 
     def refusing(self, path: str, refusal: Callable[[], Exception], *, known: bool) -> Handler:
@@ -116,12 +128,15 @@ class Frame:
         self, path: str, refusal: Callable[[], Exception], guards: Sequence[Guard], _: object, context: Context
     ) -> Message:
         call = call_from_headers(path, context, self._clock.monotonic(), self._default_deadline_seconds)
+        kept_until = 0.0
         try:
             for guard in guards:
                 if not guard.on_headers(call):
                     await guard.wait(call)
             raise refusal()
         except BaseException as error:  # noqa: BLE001 - as above
-            raise await self._answer(error, call) from None
+            kept_until = self._kept_until(error, call.record.tenant)
+            raise await self._answer(error, call, kept_until) from None
         finally:
             self._calls.ended(call.record, call.traceparent)
+            await self._pace.wait_until(kept_until)

@@ -26,6 +26,9 @@ MAX_STREAMS_PER_CONNECTION = 4
 MAX_REQUESTS_PER_STREAM = 512
 IDLE_SECONDS = 10.0
 WRITE_SECONDS = 5.0
+ANSWERS_PER_SECOND = 200
+ANSWERS_AT_ONCE = 200
+"""On all streams together; a tool needs some ten."""
 
 
 class Reflection:
@@ -36,6 +39,7 @@ class Reflection:
         self._streams = OpenStreams(MAX_STREAMS, MAX_STREAMS_PER_CONNECTION, RefusalKind.REFLECTION_LIMIT)
         self._open: set[asyncio.Task[object]] = set()
         self._draining = False
+        self._due = 0.0
 
     def routes(self, door: OpenDoor) -> Mapping[str, Route]:
         """The service's RPC by both of its full paths, for the listener of `door`."""
@@ -74,6 +78,7 @@ class Reflection:
             raw = await door.read(context, seconds=IDLE_SECONDS)
             if raw is None:
                 return
+            await self._turn(asyncio.get_running_loop().time())
             try:
                 answer = self._schema.answer(ServerReflectionRequest.FromString(raw))
             except DecodeError:
@@ -87,3 +92,9 @@ class Reflection:
                 raise Refused(
                     StatusCode.DEADLINE_EXCEEDED, "the answers are not read", RefusalKind.REFLECTION_LIMIT
                 ) from None
+
+    async def _turn(self, now: float) -> None:
+        """Waits until the next answer is due. A stream has one question at a time here, so all streams take turns."""
+        self._due = max(self._due, now - ANSWERS_AT_ONCE / ANSWERS_PER_SECOND) + 1 / ANSWERS_PER_SECOND
+        if self._due > now:
+            await asyncio.sleep(self._due - now)

@@ -56,8 +56,8 @@ async def test_a_flood_beyond_the_rate_slows_nobody(tmp_path: Path, flood: str) 
             outcomes = await caller.search_for(scaled(2, 10))
         stage.keep(f"{flood}, rate 1/s", attack, outcomes, f"alone p99 {alone.percentile(99) * 1e3:.0f} ms")
 
-    refused = attack.ends["status 8"]
-    assert refused > 0.75 * attack.ends.total()
+    # GetQuota has a rate of its own, see gateway/quota/reads.py.
+    assert attack.ends["status 8"] > 0.5 * attack.ends.total()
     assert outcomes.all_ok
     assert outcomes.percentile(99) < alone.percentile(99) + SLACK_SECONDS
 
