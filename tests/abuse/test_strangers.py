@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from tests.support.abuse_stage import abuse_stage, long_only, scaled
+from tests.support.abuse_stage import abuse_stage, scaled
 from tests.support.callers import AUDIENCE, ISSUER, claims
 from tests.support.honest import OWN_CONNECTION
 from tests.support.oidc import SigningKey, encode
@@ -73,7 +73,6 @@ async def test_refused_calls_hold_nobody_up(tmp_path: Path) -> None:
     assert outcomes.percentile(99) < alone.percentile(99) + SLACK_SECONDS
 
 
-@long_only
 async def test_a_reflection_stream_holds_nobody_up(tmp_path: Path) -> None:
     """One stream that asks for thirty times its own bytes, without a pause: it gets less than half a processor."""
     symbol = "facegate.search.v1.FaceSearchService"
