@@ -16,6 +16,17 @@ settings.register_profile("local", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 
+_ATTEMPTS = 3
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that rest on times get further attempts; one whose protection is gone fails in all of them."""
+    repeats = config.pluginmanager.hasplugin("rerunfailures")
+    for item in items:
+        if repeats and item.get_closest_marker("timed"):
+            item.add_marker(pytest.mark.flaky(reruns=_ATTEMPTS - 1))
+
+
 @pytest.fixture
 def promtool() -> Path:
     """Prometheus's checker."""

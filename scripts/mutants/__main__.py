@@ -102,7 +102,7 @@ def _try(copy: Path, mutant: Mutant) -> str:
 
 def _run(copy: Path, tests: Sequence[str], seconds: float, *, shown: bool = False) -> int:
     """pytest's status: 0 all passed, 1 some failed; or -1 if it did not end. What it prints is `shown` or dropped."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:rerunfailures", *tests]
     try:
         return subprocess.run(command, cwd=copy, check=False, capture_output=not shown, timeout=seconds).returncode
     except subprocess.TimeoutExpired:

@@ -11,6 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.abuse_stage import ATTACKER, abuse_stage, long_only, scaled
 from tests.support.images import jpeg
 
+pytestmark = pytest.mark.timed
+
 SERVICE = "/facegate.search.v1.FaceSearchService/"
 DAY = 86_400
 NOW = 1_900_000_000

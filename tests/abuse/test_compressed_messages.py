@@ -9,6 +9,8 @@ import pytest
 from bench.processes import free_port
 from tests.support.abuse_stage import abuse_stage, long_only, scaled
 
+pytestmark = pytest.mark.timed
+
 # What a gateway may need for a few dozen strangers' calls, far below one inflated message per call.
 GROWTH_MIB = 32
 

@@ -7,12 +7,15 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from tests.support import frames
 from tests.support.abuse_stage import AbuseStage, abuse_stage
 from tests.support.open_loop import SEARCH
 from tests.support.raw_connection import RawConnection
+
+pytestmark = pytest.mark.timed
 
 HEALTH = "/grpc.health.v1.Health/"
 COUNT = 37

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from facegate.admin.v1.admin_service_pb2 import PurgeCacheRequest
 from facegate.search.v1 import face_search_service_pb2 as pb
 
@@ -18,6 +19,8 @@ from tests.support.callers import SPIFFE_ID, holder_of, tenant, tls_settings
 from tests.support.open_loop import SEARCH
 from tests.support.pki import Authority, client_context
 from tests.support.raw_connection import RawConnection
+
+pytestmark = pytest.mark.timed
 
 GET_QUOTA = "/facegate.search.v1.FaceSearchService/GetQuota"
 PURGE = "/facegate.admin.v1.AdminService/PurgeCache"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from tests.support.abuse_stage import HONEST, abuse_stage, scaled
 from tests.support.conditions import eventually
 from tests.support.gateway_process import Run
+
+pytestmark = pytest.mark.timed
 
 # A log shipper of modest speed.
 SHIPPED_BYTES_PER_SECOND = 1_300_000

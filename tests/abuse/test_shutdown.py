@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+import pytest
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from tests.support.abuse_stage import AbuseStage, abuse_stage, long_only
 from tests.support.honest import OWN_CONNECTION
+
+pytestmark = pytest.mark.timed
 
 DRAIN_SECONDS = 8
 # What an end without calls may take on a busy machine.

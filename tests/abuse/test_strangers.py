@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -14,6 +15,8 @@ from tests.support.abuse_stage import abuse_stage, scaled
 from tests.support.callers import AUDIENCE, ISSUER, claims
 from tests.support.honest import OWN_CONNECTION
 from tests.support.oidc import SigningKey, encode
+
+pytestmark = pytest.mark.timed
 
 ATTACKERS_ADDRESS = "127.0.0.66"
 # How much later than alone the slowest calls may be answered on a busy machine.

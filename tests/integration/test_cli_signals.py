@@ -20,6 +20,8 @@ from tests.support.connections import Connections
 # Runs before the gateway's own code, and sends signals at the first event of Python's that fits.
 AT_A_MOMENT = """
 import os, sys
+
+pytestmark = pytest.mark.timed
 event, wanted = os.environ["MOMENT"].split(" ")
 numbers = [int(number) for number in os.environ["SIGNALS"].split(" ")]
 

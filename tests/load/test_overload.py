@@ -14,6 +14,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.abuse_stage import ATTACKER, HONEST, abuse_stage, long_only, scaled
 from tests.support.honest import OWN_CONNECTION, at_pace
 
+pytestmark = pytest.mark.timed
+
 TIMES = 5
 # Misses fill these on a slow machine too, with the vendor's 64 connections and what waits for them.
 FEW_PLACES = {"max_concurrent_rpcs": 100}

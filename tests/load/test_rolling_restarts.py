@@ -29,6 +29,8 @@ from tests.support.open_loop import SEARCH
 from tests.support.tools import LOCAL_BIN, ROOT, require_tool
 from tests.support.vendor_process import vendor_process
 
+pytestmark = pytest.mark.timed
+
 REPLICAS = 2
 RESTARTS = int(scaled(2, 30))
 PER_SECOND = 100

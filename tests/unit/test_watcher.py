@@ -15,6 +15,8 @@ from gateway.watcher import FileRejected, FileWatcher, WatchState, read_together
 from tests.support.clock import ManualClock
 from tests.support.mounted import Mounted
 
+pytestmark = pytest.mark.timed
+
 
 class Pair:
     """Two files that must match, as a certificate and its key do; holds the pair in force."""

@@ -13,6 +13,8 @@ from gateway import watcher as module
 from gateway.watcher import FileWatcher
 from tests.support.clock import ManualClock
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 def watcher() -> FileWatcher:

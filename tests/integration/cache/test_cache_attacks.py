@@ -15,6 +15,8 @@ from tests.support.cache_replica import IMAGE, Replica, StartReplica
 from tests.support.clock import ManualClock
 from tests.support.valkey import StoreServer
 
+pytestmark = pytest.mark.timed
+
 PERSON, FACE = 7_310_549_455_488_008_194, 4_354_494_554_880_081_941
 ANSWER = UpstreamAnswer((Match(PERSON, FACE, 0.98765, START + 5),), Outcome.MATCHED, "TIDcanary0123456789")
 

@@ -20,6 +20,8 @@ from tests.support.cache_replica import IMAGE, Replica, StartReplica, warm
 from tests.support.conditions import eventually
 from tests.support.valkey import StoreServer
 
+pytestmark = pytest.mark.timed
+
 EPOCHS = "facegate:cache:1:epochs"
 LAST = str(2**53 - 1).encode()
 SPOILED = {

@@ -23,6 +23,8 @@ from tests.support.clock import ManualClock
 from tests.support.conditions import eventually
 from tests.support.valkey import StoreServer, running_cluster
 
+pytestmark = pytest.mark.timed
+
 
 async def hold(replica: Replica, *scores: float) -> float | None:
     return await keep(replica.cache, replica.cache.key("kyc", "employees", IMAGE), asked(), found(*scores))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from gateway.cache.results import Absent, CachedAnswer
 from tests.support.cache import asked, found, keep
 from tests.support.cache_replica import StartReplica, commands, warm
 from tests.support.flaky_proxy import flaky_proxy
 from tests.support.valkey import StoreServer
+
+pytestmark = pytest.mark.timed
 
 
 async def test_a_search_waits_once_for_a_sluggish_store_and_the_answer_is_kept_all_the_same(

@@ -17,6 +17,8 @@ from tests.support.error_contract import PROMISES, assert_kept
 from tests.support.gateway_error_rows import GATEWAY_ROWS, Produce
 from tests.support.vendor_error_rows import VENDOR_ROWS
 
+pytestmark = pytest.mark.timed
+
 # Why no row of these tests ends with the error.
 NOT_SHOWN: dict[type[GatewayError], str] = {
     errors.Cancelled: "nobody is left to be told: the caller's own gRPC reports it (shown below)",

@@ -23,6 +23,8 @@ from tests.support.images import jpeg
 from tests.support.pki import Authority, client_context
 from tests.support.upstream import FakeUpstream
 
+pytestmark = pytest.mark.timed
+
 SERVICE = "/facegate.search.v1.FaceSearchService/"
 SEARCH, BULK = SERVICE + "SearchFace", SERVICE + "BulkSearchFaces"
 TOKEN = new_token()

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import grpc
+import pytest
 import yaml
 
 from gateway.app import Gateway
@@ -22,6 +23,8 @@ from tests.support.mounted import Mounted
 from tests.support.oidc import SigningKey, key_set
 from tests.support.pki import Authority
 from tests.support.upstream import FakeUpstream
+
+pytestmark = pytest.mark.timed
 
 KEY = SigningKey()
 DEAD_WITHIN_SECONDS = 10.0

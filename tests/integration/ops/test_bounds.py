@@ -19,6 +19,8 @@ from gateway.telemetry.instruments import Collected, Kind, Metric
 from tests.support.clock import ManualClock
 from tests.support.conditions import eventually
 
+pytestmark = pytest.mark.timed
+
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PRIVATE = "tenant kyc"
 

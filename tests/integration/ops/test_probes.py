@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from gateway.app import Gateway
 from tests.support.callers import AUDIENCE, ISSUER
@@ -14,6 +15,8 @@ from tests.support.gateway import config_of, running
 from tests.support.replicas import key_file
 from tests.support.upstream import FakeUpstream
 from tests.support.valkey import free_port
+
+pytestmark = pytest.mark.timed
 
 
 async def probe(gateway: Gateway, path: str) -> tuple[int, set[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import binascii
 
+import pytest
+
 from gateway.clock import SystemClock
 from gateway.quota.gate import QuotaGate
 from gateway.quota.link import link_to
@@ -13,6 +15,8 @@ from tests.support.flaky_proxy import flaky_proxy
 from tests.support.quota import fresh_prefix, tenant
 from tests.support.quota_outages import calls
 from tests.support.valkey import running_cluster
+
+pytestmark = pytest.mark.timed
 
 
 async def test_a_silent_node_does_not_hide_the_others() -> None:

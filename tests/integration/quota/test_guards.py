@@ -23,6 +23,8 @@ from tests.support.conditions import eventually
 from tests.support.quota import PATIENCE, HandClock, fresh_prefix, tenant
 from tests.support.valkey import StoreServer, running_store
 
+pytestmark = pytest.mark.timed
+
 # As in docs/operations.md.
 ACL_COMMANDS = (
     "+evalsha +eval +ping +time +get +set +del +pexpire +hget +hmget +hset +hincrby "

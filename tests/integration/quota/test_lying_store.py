@@ -22,6 +22,8 @@ from tests.support.lateness import lateness
 from tests.support.lying_store import Answer, LyingStore, echo_of, lying_store, packed, with_echo
 from tests.support.quota import PATIENCE, tenant
 
+pytestmark = pytest.mark.timed
+
 WHO = tenant(rate=(100, 100), concurrency=9, day=100)
 NOW = 1_763_800_000_000_000
 

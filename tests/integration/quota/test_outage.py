@@ -29,6 +29,8 @@ from tests.support.quota_outages import (
     search,
 )
 
+pytestmark = pytest.mark.timed
+
 LONGEST_SECONDS = 0.06
 
 

@@ -15,6 +15,8 @@ from tests.support.conditions import eventually
 from tests.support.quota import tenant
 from tests.support.quota_outages import Setup, Tally, always_resumed, calls, eventually_used, heal, search_repeatedly
 
+pytestmark = pytest.mark.timed
+
 
 async def test_a_refund_reaches_the_store_after_an_outage(setup: Setup) -> None:
     """Reserved before, refunded during the outage: the store has it once it is back; twice is once."""

@@ -25,6 +25,8 @@ from tests.support.replicas import key_file, login, photo, request, tenant
 from tests.support.upstream import ANSWER, FakeUpstream
 from tests.support.valkey import running_store
 
+pytestmark = pytest.mark.timed
+
 TENANTS = [tenant("kyc"), tenant("ops", role="operator")]
 HELD = photo("held")
 

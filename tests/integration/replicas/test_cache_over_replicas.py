@@ -32,7 +32,7 @@ from tests.support.replicas import (
 )
 from tests.support.valkey import running_store
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timed]
 
 CROWD = 1000
 ONLY_IF_CACHED = pb.CACHE_MODE_ONLY_IF_CACHED

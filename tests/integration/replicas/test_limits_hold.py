@@ -33,7 +33,7 @@ from tests.support.replicas import (
 )
 from tests.support.valkey import running_cluster, running_store
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timed]
 
 SEEDS, CLUSTER_SEEDS = (range(20), range(20)) if ALL_SEEDS else (range(2), range(1))
 DAY_LIMIT, CONCURRENCY, CLIENTS, AT_ONCE = 1000, 50, 8, 8

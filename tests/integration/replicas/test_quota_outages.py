@@ -34,7 +34,7 @@ from tests.support.replicas import (
 )
 from tests.support.valkey import StoreServer, running_store
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timed]
 
 STORE_WAIT_SECONDS = 0.060
 SLACK_SECONDS = 0.040

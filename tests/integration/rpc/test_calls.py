@@ -19,6 +19,8 @@ from tests.support.gateway import Refusal, config_of, refusal, running
 from tests.support.images import jpeg
 from tests.support.upstream import ANSWER, FakeUpstream
 
+pytestmark = pytest.mark.timed
+
 if TYPE_CHECKING:
     from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceAsyncStub
 

@@ -39,7 +39,7 @@ from tests.support.canary_stage import staged
 from tests.support.canary_sweep import everything
 from tests.support.valkey import running_store
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"), pytest.mark.timed]
 
 
 class Filter(NamedTuple):

@@ -206,6 +206,8 @@ from gateway.clock import SystemClock
 from gateway.config.telemetry import TelemetryConfig
 from gateway.telemetry.setup import open_telemetry
 
+pytestmark = pytest.mark.timed
+
 async def main():
     async with open_telemetry(TelemetryConfig(), methods=[], tenants=[], clock=SystemClock(), environ={}):
         print(sorted(name for name in sys.modules if name.startswith("opentelemetry.")))

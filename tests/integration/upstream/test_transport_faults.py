@@ -25,6 +25,8 @@ from tests.support.conditions import eventually
 from tests.support.vendor import OK, Behaviour, Connection, Vendor, always
 from tests.support.vendor_client import client, query, trip
 
+pytestmark = pytest.mark.timed
+
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 

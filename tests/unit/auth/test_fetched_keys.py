@@ -20,6 +20,8 @@ from gateway.auth.key_sources import (
 from tests.support.clock import ManualClock
 from tests.support.oidc import SigningKey, key_set
 
+pytestmark = pytest.mark.timed
+
 OLD, NEW = SigningKey(key_id="old"), SigningKey(key_id="new")
 
 

@@ -8,9 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.cache.memory import MemoryCacheStore, Records
 from tests.support.cache import asked, found, keep, looked_up, result_cache
 from tests.support.clock import ManualClock
+
+pytestmark = pytest.mark.timed
 
 ROOT = Path(__file__).parents[3]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from gateway.rpc.grouping import (
     WAIT_SECONDS,
     Bursts,
 )
+
+pytestmark = pytest.mark.timed
 
 # Of a machine that has other things to do.
 LATE_SECONDS = 1.0

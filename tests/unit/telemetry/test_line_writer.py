@@ -150,6 +150,8 @@ def test_a_full_disk_costs_nothing_that_the_queue_can_hold(monkeypatch: pytest.M
 CUT = """
 import os, resource, sys, time
 from gateway.telemetry import lines
+
+pytestmark = pytest.mark.timed
 lines.RETRY_SECONDS = 0.01
 descriptor = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
