@@ -107,7 +107,8 @@ def _look(descriptor: int, port: int) -> Idle | None:
             host, peer_port, *_ = connection.getpeername()
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
             return Idle(descriptor, host, peer_port, _LAST_RECEIVED.unpack_from(info)[0] / 1000)
-    except OSError:
+    except (OSError, AttributeError, struct.error):
+        # Gone, no socket, or a system that does not count: without a time nothing is closed.
         return None
 
 

@@ -13,6 +13,7 @@ _OTHER_DESCRIPTORS = 192
 _CONNECTION_BYTES = 1024 * 1024
 """What one connection may take of the container's memory, on average."""
 _LEAST_AHEAD_BYTES, _MOST_AHEAD_BYTES = 64 * 1024, 1024 * 1024
+_UNLIMITED = 1 << 30
 _STREAMS_AHEAD = 16384
 """Streams whose messages may be on their way at the same time, unread: some dozens of busy connections."""
 
@@ -32,8 +33,17 @@ class ListenerBounds:
 
 def bounds_of(max_connections: int | None) -> ListenerBounds:
     """The bounds of this process. `max_connections` is the configured number, None if there is none."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return bounds_for(max_connections, descriptors, container_limit_bytes())
+    return bounds_for(max_connections, _descriptor_limit(), container_limit_bytes())
+
+
+def _descriptor_limit() -> int:
+    """How many descriptors the process may have; a number that bounds nothing if there is no limit or it cannot be read."""
+    try:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError:
+        return _UNLIMITED
+    # "No limit" is -1 here.
+    return _UNLIMITED if descriptors == resource.RLIM_INFINITY else descriptors
 
 
 def bounds_for(max_connections: int | None, descriptors: int, memory_bytes: int | None) -> ListenerBounds:

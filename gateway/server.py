@@ -147,19 +147,20 @@ def _patient_threads() -> Iterator[None]:
     seven times a call. As a batch policy they cost a call a tenth less processor time, see docs/adr/0009. A thread's
     children inherit its policy, so later ones have it too.
     """
-    if not hasattr(os, "sched_setscheduler"):
-        yield
-        return
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    # A sandbox may forbid it, and whoever chose a policy for the process keeps it.
-    with suppress(OSError):
-        if policy == os.SCHED_OTHER:
+    former = None
+    # Some C libraries (musl) and kernels have none of these calls, a sandbox may forbid them, and whoever chose a policy for
+    # the process keeps it.
+    with suppress(OSError, AttributeError):
+        parameters = os.sched_getparam(0)
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_BATCH, parameters)
+            former = parameters
     try:
         yield
     finally:
-        with suppress(OSError):
-            os.sched_setscheduler(0, policy, parameters)
+        if former is not None:
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_OTHER, former)
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:

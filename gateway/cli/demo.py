@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.failure import Failure
+from gateway.cli.loop import run
 from gateway.cli.sandbox import address
 from gateway.cli.terminal import say
 
@@ -42,8 +43,6 @@ Examples:
 )
 def command(listen: tuple[str, int], *, once: bool) -> None:
     """Show a search end to end on this machine: a stand-in for the vendor, the gateway, a real photo."""
-    import uvloop
-
     from gateway.config.values import is_loopback
 
     if not is_loopback(listen[0]):
@@ -51,7 +50,7 @@ def command(listen: tuple[str, int], *, once: bool) -> None:
             "must be a loopback address: the demo takes calls without credentials", param_hint="'--listen'"
         )
 
-    matches = uvloop.run(_demo(listen, once=once))
+    matches = run(_demo(listen, once=once))
     if once and matches == 0:
         raise Failure("no face matched: the shipped portrait should have")
 

@@ -10,6 +10,7 @@ import click
 
 from gateway.cli.config import load
 from gateway.cli.failure import Failure
+from gateway.cli.loop import run
 from gateway.cli.on_signal import OnSignal
 from gateway.cli.reloads import Reloads
 from gateway.cli.signals import process_signals
@@ -44,13 +45,11 @@ def command(config_file: Path | None) -> None:
     if process_signals.leaving:
         # Nothing is open yet, and the rest of the start takes a second.
         return
-    import uvloop
-
     from gateway.telemetry.logging import configure_logging
 
     logs = configure_logging(config.telemetry.log_format)
     try:
-        uvloop.run(_serve(config, config_file))
+        run(_serve(config, config_file))
     finally:
         logs.close()
 

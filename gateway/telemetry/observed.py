@@ -6,6 +6,7 @@ answer from memory, at once.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,6 @@ from gateway.telemetry import catalogue, catalogue_telemetry
 from gateway.telemetry.instruments import Collected, Labels, Metric
 from gateway.telemetry.lines import Queue
 from gateway.telemetry.logging import output
-
-_PAGE_BYTES = 4096
 
 
 class FileState(NamedTuple):
@@ -93,8 +92,9 @@ def process_state(version: str) -> list[Collected]:
 
 def _resident_bytes() -> float:
     try:
-        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * float(_PAGE_BYTES)
-    except OSError:
+        # Not always 4 KiB: a page has 16 or 64 KiB on some ARM systems.
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * float(os.sysconf("SC_PAGESIZE"))
+    except (OSError, ValueError, IndexError):
         return 0.0
 
 
