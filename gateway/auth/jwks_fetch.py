@@ -7,7 +7,6 @@ no tokens of callers.
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import aiohttp
 
 from gateway.auth.jwks import MAX_DOCUMENT_BYTES
 from gateway.auth.key_sources import Fetch
+from gateway.tls import client_context
 
 TIMEOUT_SECONDS = 5.0
 
@@ -28,15 +28,9 @@ class FetchFailed(Exception):
 @asynccontextmanager
 async def open_session(ca_file: Path | None = None) -> AsyncIterator[aiohttp.ClientSession]:
     """A session for key sets; `ca_file` replaces the system's certificate authorities."""
-    # Not `create_default_context`, which would write the session keys to the file that SSLKEYLOGFILE names.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if ca_file is None:
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(ca_file)
     async with aiohttp.ClientSession(
         # A fetch every few minutes gains nothing from a connection that may have died meanwhile.
-        connector=aiohttp.TCPConnector(ssl=context, force_close=True),
+        connector=aiohttp.TCPConnector(ssl=client_context(ca_file), force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
         headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "facegate"},

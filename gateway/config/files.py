@@ -123,9 +123,11 @@ def _key_set(file: Path) -> str | None:
 def _authorities(file: Path) -> str | None:
     import ssl  # 20 ms that only a gateway with such a file pays
 
+    from gateway.tls import client_context
+
     _head(file)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        client_context(file)
     except ssl.SSLError:
         return "holds no certificate: expected PEM"
     return None

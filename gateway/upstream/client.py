@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.clock import Clock
 from gateway.errors import ImageRejected, UpstreamFailure, UpstreamUnavailable
 from gateway.model import UpstreamAnswer, UpstreamQuery
+from gateway.tls import client_context
 from gateway.trip import Trip
 from gateway.upstream.attempt import Attempt, Unread
 from gateway.upstream.credentials import CredentialSource
@@ -17,7 +18,6 @@ from gateway.upstream.form import ImageEncoding
 from gateway.upstream.port import Upstream
 from gateway.upstream.slots import Slots, ignore_wait
 from gateway.upstream.timed import OnAttempt, Timed
-from gateway.upstream.tls import verifying_context
 from gateway.upstream.transport import open_transport
 from gateway.upstream.wire import NoResult
 
@@ -88,7 +88,7 @@ async def open_upstream(
     to.
     """
     url = search_url(base_url)
-    tls = verifying_context(ca_file) if url.scheme == "https" else None
+    tls = client_context(ca_file, alpn=("http/1.1",)) if url.scheme == "https" else None
     transport = open_transport(
         url,
         tls,

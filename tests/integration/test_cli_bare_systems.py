@@ -51,7 +51,7 @@ async def test_it_serves_without_optional_system_calls(tmp_path: Path) -> None:
         result = await ended(process)
     assert result.status == 0
     assert "Traceback" not in result.err
-    assert [json.loads(line)["event"] for line in result.out.splitlines()][0] == "server.draining"
+    assert json.loads(result.out.splitlines()[0])["event"] == "server.draining"
 
 
 def test_threads_need_no_scheduling_calls(monkeypatch: pytest.MonkeyPatch) -> None:

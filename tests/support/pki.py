@@ -24,25 +24,42 @@ class Credentials:
 
 
 class Authority:
-    """A CA with a key of its own. `now` in seconds since 1970 is where validity starts to count."""
+    """A CA with a key of its own. `now` in seconds since 1970 is where validity starts to count.
 
-    def __init__(self, name: str = "test CA", *, now: float | None = None) -> None:
+    Without `key_usage` its certificate lacks that extension, as those of many companies do. `parent` signs it; without
+    one it signs itself.
+    """
+
+    def __init__(
+        self,
+        name: str = "test CA",
+        *,
+        now: float | None = None,
+        key_usage: bool = True,
+        parent: Authority | None = None,
+    ) -> None:
         self._now = datetime.now(UTC) if now is None else datetime.fromtimestamp(now, UTC)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._certificate = (
+        signer = parent or self
+        builder = (
             x509.CertificateBuilder()
             .subject_name(self._name)
-            .issuer_name(self._name)
+            .issuer_name(signer._name)
             .public_key(self._key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(self._now - timedelta(days=1))
             .not_valid_after(self._now + timedelta(days=3650))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
         )
+        if key_usage:
+            builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
+        self._certificate = builder.sign(signer._key, hashes.SHA256())
+
+    def intermediate(self) -> Authority:
+        """An authority below this one."""
+        return Authority("intermediate CA", now=self._now.timestamp(), parent=self)
 
     @property
     def pem(self) -> bytes:

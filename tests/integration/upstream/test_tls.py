@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from gateway.errors import UpstreamUnavailable
 from gateway.model import Outcome
-from gateway.upstream.tls import verifying_context
 from tests.support.pki import Authority, Credentials
 from tests.support.vendor import OK, Connection, Vendor, always
 from tests.support.vendor_client import API_SECRET, client, query, trip
@@ -110,10 +109,3 @@ async def test_session_keys_are_not_written(
     async with Vendor(always(OK), tls=tls) as vendor, client(vendor.base_url, ca_file=ca_file) as upstream:
         await upstream.search(query(), trip())
     assert not keys.exists() or not keys.read_bytes()
-
-
-def test_an_old_protocol_is_refused(ca_file: Path) -> None:
-    """TLS 1.2 is the least."""
-    context = verifying_context(ca_file)
-    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
-    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
