@@ -217,7 +217,8 @@ class UpstreamFailure(GatewayError):
     """The vendor did not give an answer that can be used.
 
     `upstream_status` is the vendor's published status or a name for a transport fault (`connect_error`): an enum value
-    for logs and metrics, never a text of the vendor's.
+    for logs and metrics, never a text of the vendor's. `attempts` counts the requests, and is 0 if the vendor certainly
+    read none of them.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ Constant texts for people. A request that breaks rules names its fields behind t
 _PUSHBACK = {
     "": "",
     "delay": "as RetryInfo",
-    "never": "-1: no retry",
+    "once_sent": "-1: no retry; none if nothing was sent",
     "after_retry": "-1 once the gateway has tried twice; as RetryInfo, if there is one",
 }
 

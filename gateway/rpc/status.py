@@ -31,8 +31,8 @@ class Row:
     """How one class of errors is answered.
 
     `retry_seconds`, if set, adds `RetryInfo` (the error's own delay goes first). `pushback` adds the trailer
-    `grpc-retry-pushback-ms`, which governs the retries of stock stubs: `delay` tells them when, `never` stops them, and
-    `after_retry` stops them only if the gateway has tried twice itself.
+    `grpc-retry-pushback-ms`, which governs the retries of stock stubs: `delay` tells them when, `once_sent` stops
+    them if anything was sent to the vendor, and `after_retry` stops them only if the gateway has tried twice itself.
     """
 
     code: StatusCode
@@ -100,7 +100,7 @@ TABLE: dict[type[GatewayError], Row] = {
     errors.UpstreamQuotaExhausted: Row(StatusCode.RESOURCE_EXHAUSTED, _gateway_quota, retry_seconds=3600.0),
     errors.UpstreamRateLimited: Row(StatusCode.UNAVAILABLE, retry_seconds=5.0, pushback="delay"),
     errors.UpstreamInternalError: Row(StatusCode.INTERNAL),
-    errors.UpstreamTimeout: Row(StatusCode.UNAVAILABLE, pushback="never"),
+    errors.UpstreamTimeout: Row(StatusCode.UNAVAILABLE, pushback="once_sent"),
     errors.UpstreamBadResponse: Row(StatusCode.INTERNAL),
     errors.DeadlineExceeded: Row(StatusCode.DEADLINE_EXCEEDED),
     errors.Cancelled: Row(StatusCode.CANCELLED),
@@ -141,7 +141,9 @@ def status_of(error: GatewayError, request_id: str) -> ErrorStatus:
 def _pushback(row: Row, error: GatewayError, delay: float | None) -> int | None:
     if row.pushback and delay is not None:
         return math.ceil(delay * 1000)
-    if row.pushback == "never" or (row.pushback == "after_retry" and getattr(error, "attempts", 1) > 1):
+    attempts = getattr(error, "attempts", 1)
+    # What was never sent costs nothing a second time.
+    if (row.pushback == "once_sent" and attempts) or (row.pushback == "after_retry" and attempts > 1):
         return -1
     return None
 

@@ -46,19 +46,22 @@ class UpstreamClient:
         held_since = await self._slots.take(trip)
         trip.ends_at = held_since + self._timeout_seconds
         failure: UpstreamFailure | ImageRejected
+        unread = 0
         try:
             try:
                 return await self._attempt.search(query, trip)
             except Unread:
-                pass
+                unread = trip.attempts
             return await self._attempt.search(query, trip)
         except Unread:
+            unread = trip.attempts
             failure = UpstreamUnavailable("connection_lost")
         except (UpstreamFailure, ImageRejected) as error:
             failure = error
         finally:
             self._slots.give_back(trip, held_since)
-        failure.attempts = trip.attempts
+        # Stubs may repeat what the vendor cannot have acted on.
+        failure.attempts = 0 if trip.attempts == unread else trip.attempts
         raise failure.with_traceback(None)
 
 

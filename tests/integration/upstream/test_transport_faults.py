@@ -20,6 +20,7 @@ from gateway.errors import (
     UpstreamUnavailable,
 )
 from gateway.model import Outcome
+from gateway.rpc.status import status_of
 from gateway.upstream.pool import Pool
 from tests.support.conditions import eventually
 from tests.support.vendor import OK, Behaviour, Connection, Vendor, always
@@ -209,6 +210,7 @@ async def test_a_slow_connect_is_a_time_out() -> None:
             for filler in fillers:
                 filler.close()
     assert caught.value.upstream_status == "connect_timeout"
+    assert "grpc-retry-pushback-ms" not in dict(status_of(caught.value, "r1").trailers), "nothing was sent"
 
 
 async def test_a_search_whose_callers_leave_while_it_connects_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:

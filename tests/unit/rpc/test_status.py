@@ -88,6 +88,13 @@ def test_stubs_do_not_repeat_what_the_gateway_has_tried_twice() -> None:
     assert dict(status_of(error, "r1").trailers)["grpc-retry-pushback-ms"] == "-1"
 
 
+def test_stubs_may_repeat_what_was_never_sent() -> None:
+    """A connection that could not be made in time cost nothing: another try, at another replica, may be answered."""
+    error = errors.UpstreamTimeout("connect_timeout")
+    error.attempts = 0
+    assert "grpc-retry-pushback-ms" not in dict(status_of(error, "r1").trailers)
+
+
 def test_a_quota_error_names_the_limit_and_the_delay() -> None:
     """RetryInfo has the limit's own delay, not a default."""
     answer = status_of(errors.TenantQuotaExceeded("kyc", "upstream_calls_per_day", retry_after_seconds=90.5), "r1")
