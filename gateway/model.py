@@ -143,8 +143,12 @@ class UpstreamQuery:
     parameters: SearchParameters
 
 
+UNKNOWN_TIME = -1
+"""The `create_time` of a face of which the vendor does not say when it was enrolled."""
+
+
 class Match(NamedTuple):
-    """A similar face. `score` in [threshold, 1]; `create_time` in whole seconds since 1970."""
+    """A similar face. `score` in [threshold, 1]; `create_time` in whole seconds since 1970, or `UNKNOWN_TIME`."""
 
     person_id: int
     face_id: int

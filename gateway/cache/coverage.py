@@ -23,6 +23,8 @@ Nothing else is served. A lower threshold with enough results in M could be prov
 or nothing reached t0. Under each of these readings the same question and any stricter one (t >= t0 and a >= a0) fares
 the same, whatever k is; a laxer one may not. So that is how far it is reused, always as what it is, never as `NO_MATCH`.
 
+**A face of unknown age** qualifies for a0, since the vendor says so, but for no later a that is proven.
+
 **A vendor that breaks its own question** (a face older than a0, a score under t0) leaves nothing provable; the same
 question must still get the same answer. So such a face is dropped only by a bound that this request moved past it.
 """
@@ -31,7 +33,7 @@ from __future__ import annotations
 
 import math
 
-from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
+from gateway.model import UNKNOWN_TIME, Match, Outcome, SearchParameters, UpstreamAnswer
 
 
 def is_complete(asked: SearchParameters, answer: UpstreamAnswer) -> bool:
@@ -51,6 +53,8 @@ def serve(asked: SearchParameters, answer: UpstreamAnswer, request: SearchParame
     if not matches:
         return answer
     kept = matches
+    if start_time > asked.start_time and UNKNOWN_TIME in [match.create_time for match in matches]:
+        return None
     if threshold > asked.threshold or start_time > asked.start_time:
         kept = tuple([match for match in matches if _qualifies(match, asked, request)])
     complete = len(matches) < asked.max_results

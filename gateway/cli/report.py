@@ -97,7 +97,7 @@ def _rows(image: Path, reply: Any) -> list[tuple[str, ...]]:
             str(match.person_id),
             str(match.face_id),
             f"{match.score:.3f}",
-            clock_time(match.create_time.seconds),
+            clock_time(match.create_time.seconds) if match.HasField("create_time") else "",
             cache,
         )
         for match in reply.matches

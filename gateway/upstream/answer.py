@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import httptools
 
-MAX_HEAD_BYTES = 16 * 1024
-MAX_HEADERS = 100
+# Proxies and content networks on the way add headers of their own, sometimes more than a hundred.
+MAX_HEAD_BYTES = 32 * 1024
+MAX_HEADERS = 500
 
 # All that is not body: heads, interim answers, chunk sizes, trailers.
 MAX_FRAMING_BYTES = 64 * 1024

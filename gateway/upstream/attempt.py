@@ -96,7 +96,8 @@ class Attempt:
             verdict = by_code(code, retry_after)
             if verdict is not None:
                 raise verdict
-            if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            # An empty one says as much as none.
+            if headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
                 raise by_code_alone(code, "compressed_body")
             return read_answer(
                 code,

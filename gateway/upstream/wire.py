@@ -1,12 +1,14 @@
 """The vendor's answer, from bytes to `UpstreamAnswer` or an error. Pure: no connection, no clock.
 
 Unknown fields are ignored; a needed field that is missing, mistyped or outside its range makes the whole answer
-unusable, since a wrong match is worse than none. What was not asked for is no wrong match: those under the threshold
+unusable, since a wrong match is worse than none. What can be read in one way only is read: a byte order mark in front, a
+status in lower case, an id or a time as text, a time as a decimal number or not at all. What was not asked for is no wrong match: those under the threshold
 are left out, and of too many the best are kept. Their order is mended too: the vendor's page does not promise one.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from typing import Any, Literal
@@ -14,7 +16,7 @@ from typing import Any, Literal
 import orjson
 
 from gateway.errors import FaceSetUnusable, UpstreamBadResponse
-from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
+from gateway.model import UNKNOWN_TIME, Match, Outcome, SearchParameters, UpstreamAnswer
 from gateway.upstream.verdicts import by_code_alone, by_status
 
 NoResult = Literal["ok", "error"]
@@ -25,6 +27,8 @@ MAX_REQUEST_ID_CHARS = 128
 # one this much above 1 is 1.
 SCORE_ROUNDING = 1e-6
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _WORD = re.compile(r"[^\W_]+")
 
 # The last second that a protobuf Timestamp can hold.
@@ -51,7 +55,7 @@ def read_answer(
     with the reason "no result" is. `now` is wall-clock time.
     """
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
@@ -59,6 +63,7 @@ def read_answer(
     status = document.get("status")
     if not isinstance(status, str):
         raise by_code_alone(code, "schema_mismatch")
+    status = status.upper()
     if status == "OK":
         # An error page, a part of an answer or a cache on the way may carry words of success. What is served, cached and
         # billed as an answer came with the code of one.
@@ -107,7 +112,7 @@ def _match(element: object, threshold: float) -> Match:
         person_id=_integer(element.get("person_id"), _INT64_MIN, _INT64_MAX),
         face_id=_integer(element.get("face_id"), _INT64_MIN, _INT64_MAX),
         score=min(score, 1.0),
-        create_time=_integer(element.get("create_time"), 0, _LAST_SECOND),
+        create_time=_create_time(element.get("create_time")),
     )
 
 
@@ -119,9 +124,19 @@ def _number(value: object) -> float:
 
 
 def _integer(value: object, least: int, most: int) -> int:
+    """A whole number, or one as text: some writers of JSON protect 64-bit ids so. A decimal number would be rounded."""
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+        value = int(value)
     if type(value) is not int or not least <= value <= most:
         raise _Mistyped
     return value
+
+
+def _create_time(value: object) -> int:
+    """Whole seconds. A fraction makes no difference to any `start_time`, which is whole; an absent time is unknown."""
+    if value is None:
+        return UNKNOWN_TIME
+    return _integer(math.floor(value) if isinstance(value, float) and math.isfinite(value) else value, 0, _LAST_SECOND)
 
 
 def _says_no_result(document: dict[str, Any]) -> bool:

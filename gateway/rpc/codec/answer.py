@@ -34,7 +34,8 @@ def encode_answer(answer: model.SearchAnswer, request_id: str, now: float) -> pb
     )
     for match in found.matches:
         face = response.matches.add(person_id=match.person_id, face_id=match.face_id, score=match.score)
-        face.create_time.seconds = match.create_time
+        if match.create_time != model.UNKNOWN_TIME:
+            face.create_time.seconds = match.create_time
     applied = response.applied_parameters
     applied.threshold = parameters.threshold
     applied.max_results = parameters.max_results

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import orjson
 import pytest
 
 from gateway.errors import GatewayError, ImageRejected
+from gateway.model import UNKNOWN_TIME
 from gateway.upstream import pool
 from tests.support.conditions import eventually
-from tests.support.vendor import MATCH, OK, Connection, Vendor, always, found, json_response
+from tests.support.vendor import MATCH, OK, Connection, Vendor, always, found, json_response, response
 from tests.support.vendor_client import client, kept, query, trip
 
+BODY = orjson.dumps(found(MATCH))
 ANOTHER = json_response(200, found(MATCH | {"person_id": 666}))
 
 
@@ -70,3 +73,24 @@ async def test_connections_are_for_one_search_without_keep_alive() -> None:
             await upstream.search(query(), trip())
             assert vendor.accepted == searches
         assert {one.headers["connection"] for one in vendor.received} == {"close"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(200, b"\xef\xbb\xbf" + BODY),
+        response(200, BODY, "content-encoding:"),
+        response(200, BODY, "Content-Encoding: Identity"),
+        response(200, BODY, *(f"x-added-by-a-proxy-{number}: yes" for number in range(400))),
+        json_response(200, found(MATCH | {"create_time": None})),
+        json_response(200, found(MATCH | {"create_time": 1669077702.0})),
+        json_response(200, found(MATCH | {"face_id": "435449455488008194", "person_id": "1"})),
+    ],
+    ids=["BOM", "empty coding", "identity", "400 headers", "no time", "decimal time", "ids as text"],
+)
+async def test_an_unusual_answer_that_can_be_read_in_one_way_only(answer: bytes) -> None:
+    """It is understood."""
+    async with Vendor(always(answer)) as vendor, client(vendor.base_url) as upstream:
+        (match,) = (await upstream.search(query(), trip())).matches
+    assert (match.person_id, match.face_id) == (MATCH["person_id"], MATCH["face_id"])
+    assert match.create_time in (MATCH["create_time"], UNKNOWN_TIME)

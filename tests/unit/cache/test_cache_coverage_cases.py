@@ -7,7 +7,7 @@ import pytest
 from gateway.cache import coverage
 from gateway.cache.entries import Entry, Unpackable, pack, unpack
 from gateway.cache.merging import is_barrier, merge
-from gateway.model import Match, Outcome, SearchParameters, UpstreamAnswer
+from gateway.model import UNKNOWN_TIME, Match, Outcome, SearchParameters, UpstreamAnswer
 from tests.support.cache import NO_RESULT, START, asked, found
 
 
@@ -62,6 +62,15 @@ def test_a_face_older_than_asked_for_stays_as_time_moves_on() -> None:
     """A vendor that returns such a face gets the same answer served to the same question a few seconds later."""
     old = UpstreamAnswer((Match(1, 2, 0.9, START - 10**8),), Outcome.MATCHED, "TID")
     assert coverage.serve(asked(), old, asked(start_time=START + 5)) == old
+
+
+def test_a_face_of_unknown_age_answers_for_no_later_start() -> None:
+    """The vendor did not say when it was enrolled; it said that it qualifies for the bound that it was asked for."""
+    unknown = UpstreamAnswer((Match(1, 2, 0.9, UNKNOWN_TIME),), Outcome.MATCHED, "TID")
+    assert coverage.serve(asked(), unknown, asked()) == unknown
+    assert coverage.serve(asked(), unknown, asked(start_time=START + 1)) is None
+    (entry,) = unpack(pack([Entry(1.0, asked(), unknown)]))
+    assert entry.answer.matches == unknown.matches
 
 
 def test_a_face_under_the_threshold_stays_for_the_same_threshold() -> None:

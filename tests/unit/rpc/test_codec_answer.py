@@ -7,7 +7,7 @@ from facegate.search.v1 import face_search_service_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.model import CacheStatus, Match, Outcome, SearchAnswer, SearchParameters, UpstreamAnswer
+from gateway.model import UNKNOWN_TIME, CacheStatus, Match, Outcome, SearchAnswer, SearchParameters, UpstreamAnswer
 from gateway.rpc.codec import encode_answer
 
 NOW = 1_700_000_000.0
@@ -19,7 +19,11 @@ def test_every_field_is_carried_over() -> None:
     """Ids beyond 2^53 keep every digit, order is kept, times are whole seconds, an applied threshold of 0 is sent."""
     big = 2**63 - 1
     answer = SearchAnswer(
-        UpstreamAnswer((Match(1, big, 0.98, 1_669_077_702), Match(big, 2, 0.9, 0)), Outcome.MATCHED, "TID1"),
+        UpstreamAnswer(
+            (Match(1, big, 0.98, 1_669_077_702), Match(big, 2, 0.9, 0), Match(3, 4, 0.8, UNKNOWN_TIME)),
+            Outcome.MATCHED,
+            "TID1",
+        ),
         PARAMETERS,
         CacheStatus.HIT,
         age_seconds=12.3456,
@@ -31,6 +35,7 @@ def test_every_field_is_carried_over() -> None:
         matches=[
             pb.FaceMatch(person_id=1, face_id=big, score=0.98, create_time=Timestamp(seconds=1_669_077_702)),
             pb.FaceMatch(person_id=big, face_id=2, score=0.9, create_time=Timestamp()),
+            pb.FaceMatch(person_id=3, face_id=4, score=0.8),
         ],
         outcome=pb.SEARCH_OUTCOME_MATCHED,
         applied_parameters=pb.AppliedParameters(

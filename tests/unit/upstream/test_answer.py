@@ -139,7 +139,7 @@ def test_a_body_without_a_length_ends_with_the_connection() -> None:
 
 
 def test_the_limits_of_a_head_are_exact() -> None:
-    """16 KiB and 100 headers are taken, one more is not."""
+    """32 KiB and 500 headers are taken, one more is not."""
     room = MAX_HEAD_BYTES - len(HEAD + b"x: \r\n" + LENGTH + b"\r\n")
     for spare, refused in ((0, False), (1, True)):
         assert read(HEAD + b"x: " + b"a" * (room + spare) + b"\r\n" + LENGTH + b"\r\n{}").refused is refused

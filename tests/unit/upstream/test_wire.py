@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, UpstreamBadResponse
-from gateway.model import Outcome, SearchParameters, UpstreamAnswer
+from gateway.model import UNKNOWN_TIME, Outcome, SearchParameters, UpstreamAnswer
 from gateway.upstream.wire import read_answer
 
 ASKED = SearchParameters(threshold=0.8, max_results=3, start_time=1_690_000_000)
@@ -29,12 +29,15 @@ def answer(*matches: object, **others: object) -> bytes:
 
 
 @pytest.mark.parametrize("field", MATCH)
-@pytest.mark.parametrize("value", [None, "1", [], {}, True, "missing"])
+@pytest.mark.parametrize("value", [None, "", "x", "1.5", "1e3", " 1", "٣", [], {}, True, "missing"])
 def test_a_mistyped_field(field: str, value: object) -> None:
-    """Each field of a match is needed and has one type; a bool is no number."""
+    """Each field of a match has a type, and all but its time are needed; a bool is no number."""
     match = MATCH | {field: value}
     if value == "missing":
         del match[field]
+    if field == "create_time" and value in (None, "missing"):
+        assert read(answer(match)).matches[0].create_time == UNKNOWN_TIME
+        return
     with pytest.raises(UpstreamBadResponse, check=lambda error: error.upstream_status == "schema_mismatch"):
         read(answer(match))
 
@@ -54,7 +57,9 @@ def test_a_mistyped_field(field: str, value: object) -> None:
         ("face_id", "1e3"),
         ("create_time", "-1"),
         ("create_time", "253402300800"),
-        ("create_time", "1669077702.5"),
+        ("create_time", "-0.5"),
+        ("create_time", "1669077702000.0"),
+        ("create_time", "1e999"),
     ],
 )
 def test_a_value_out_of_range(field: str, text: str) -> None:
@@ -75,7 +80,9 @@ def test_a_value_out_of_range(field: str, text: str) -> None:
         answer(MATCH, MATCH),
         orjson.dumps({"result": []}),
         orjson.dumps({"status": ["OK"], "result": []}),
-        orjson.dumps({"status": "ok", "result": []}),
+        orjson.dumps({"status": " OK", "result": []}),
+        b"\xef\xbb\xbf\xef\xbb\xbf" + answer(),
+        answer().decode().encode("utf-16"),
         b"",
         b"null",
         b'"OK"',
@@ -87,6 +94,38 @@ def test_an_answer_that_is_not_one(body: bytes) -> None:
     with pytest.raises(UpstreamBadResponse) as caught:
         read(body)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "read_as"),
+    [
+        ("create_time", "1669077702.0", 1669077702),
+        ("create_time", "1669077702.5", 1669077702),
+        ("create_time", '"1669077702"', 1669077702),
+        ("face_id", '"435449455488008194"', 435449455488008194),
+        ("person_id", '"-9223372036854775808"', -(2**63)),
+    ],
+)
+def test_what_can_be_read_in_one_way_only_is_read(field: str, sent: str, read_as: int) -> None:
+    """Some writers of JSON send ids as text and times as decimal numbers."""
+    body = answer(MATCH | {field: "HERE"}).replace(b'"HERE"', sent.encode())
+    (match,) = read(body).matches
+    assert getattr(match, field) == read_as
+    assert type(getattr(match, field)) is int
+
+
+def test_ids_as_text_are_within_the_same_range() -> None:
+    """2^63 is no id, however it is written."""
+    with pytest.raises(UpstreamBadResponse):
+        read(answer(MATCH | {"face_id": "9223372036854775808"}))
+
+
+def test_a_byte_order_mark_and_a_status_in_lower_case() -> None:
+    """Neither changes what is said; the vendor's own clients compare without case."""
+    assert read(b"\xef\xbb\xbf" + answer(MATCH)).matches
+    assert read(answer(MATCH, status="ok")).matches
+    with pytest.raises(GatewayError, check=lambda error: error.reason == "FACE_SET_UNUSABLE"):
+        read(orjson.dumps({"status": "query_failed", "reason": "gone"}), 400)
 
 
 def test_matches_are_sorted() -> None:

@@ -340,7 +340,7 @@ class FaceMatch(_message.Message):
     """Similarity in [`applied_parameters.threshold`, 1]; higher is more alike."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the face was enrolled; whole seconds."""
+        """When the face was enrolled; whole seconds. Absent if the face search service does not say."""
 
     def __init__(
         self,
