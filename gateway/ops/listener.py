@@ -19,6 +19,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.clock import Clock
+from gateway.ops.bound import every_address, is_every_address
 from gateway.ops.connections import BoundedConnections, Bounds
 from gateway.ops.hosts import AllowedHosts
 from gateway.ops.page import status_page
@@ -98,8 +99,12 @@ async def serve_ops(
     assert runner.server is not None
     connections = BoundedConnections(runner.server, bounds)
     try:
+        loop = asyncio.get_running_loop()
         host, _, port = listen.rpartition(":")
-        server = await asyncio.get_running_loop().create_server(connections.accept, host.strip("[]"), int(port))
+        if is_every_address(host):
+            server = await loop.create_server(connections.accept, sock=every_address(int(port)))
+        else:
+            server = await loop.create_server(connections.accept, host.strip("[]"), int(port))
         try:
             yield f"{host}:{server.sockets[0].getsockname()[1]}"
         finally:
