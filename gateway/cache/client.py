@@ -6,6 +6,7 @@ context writes session keys to the file named by SSLKEYLOGFILE, and its cluster 
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from redis.exceptions import ConnectionError as StoreConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.cache.replies import BoundedParser, ClusterParser
+from gateway.dial import dial
+from gateway.resolver import verified_name
 from gateway.tls import client_context
 
 StoreClient = Redis | RedisCluster
@@ -54,7 +57,24 @@ class _Login(CredentialProvider):
         raise TypeError("a store's login cannot be pickled or copied")
 
 
-class _TlsConnection(Connection):
+class _PlainConnection(Connection):
+    """A connection to one of the host's addresses, as `dial` chooses it."""
+
+    _address = ""
+
+    async def _connect(self) -> None:
+        async with asyncio.timeout(RECONNECT_SECONDS):
+            await dial(self.host, self._connect_to, seconds=RECONNECT_SECONDS)
+
+    async def _connect_to(self, address: str) -> None:
+        self._address = address
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {**super()._connection_arguments(), "host": self._address}
+
+
+class _TlsConnection(_PlainConnection):
     """A connection with a TLS context of our own, made when it is first used: an unusable file is an outage."""
 
     def __init__(self, *, ca_file: Path | None, **options: Any) -> None:
@@ -65,7 +85,8 @@ class _TlsConnection(Connection):
     def _connection_arguments(self) -> dict[str, Any]:
         if self._context is None:
             self._context = client_context(self._ca_file)
-        return {**super()._connection_arguments(), "ssl": self._context}
+        arguments = super()._connection_arguments()
+        return {**arguments, "ssl": self._context, "server_hostname": verified_name(self.host)}
 
 
 class _MappedNodes(NodesManager):
@@ -100,7 +121,7 @@ def connect(
         "protocol": 2,
         "driver_info": None,
     }
-    own: dict[str, Any] = {"connection_class": Connection, "parser_class": BoundedParser}
+    own: dict[str, Any] = {"connection_class": _PlainConnection, "parser_class": BoundedParser}
     if scheme in {"valkeys", "rediss"}:
         own |= {"connection_class": _TlsConnection, "ca_file": ca_file}
     retry, notifications = Retry(NoBackoff(), 0), MaintNotificationsConfig(enabled=False)

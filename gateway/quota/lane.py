@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import hiredis
 
+from gateway.dial import dial
 from gateway.quota.connection import (
     LATE_SECONDS,
     MOST_LOOKS,
@@ -25,6 +26,7 @@ from gateway.quota.connection import (
 )
 from gateway.quota.framing import REPLY_BYTES
 from gateway.quota.store import OutageCause, StoreUnavailable
+from gateway.resolver import verified_name
 
 _CONNECT_SECONDS = 1.0
 """How long a connection may take to be made. A command waits for it within its own time; the next one finds it there."""
@@ -118,11 +120,11 @@ class Lane:
             connection.abort()  # It was given up in the moment in which it was made.
 
     async def _connect(self) -> Connection:
-        address, loop = self.address, asyncio.get_running_loop()
+        address = self.address
         connection: Connection | None = None
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                _, connection = await loop.create_connection(Connection, address.host, address.port, ssl=address.tls)
+                connection = await dial(address.host, self._connect_to, seconds=_CONNECT_SECONDS)
                 await _greet(connection, address)
         except BaseException as error:
             if connection is not None:
@@ -132,6 +134,14 @@ class Lane:
             if isinstance(error, (OSError, ValueError)):  # ValueError: a name that cannot be one.
                 raise Lost(OutageCause.CONNECTION) from None
             raise
+        return connection
+
+    async def _connect_to(self, ip: str) -> Connection:
+        address, loop = self.address, asyncio.get_running_loop()
+        name = verified_name(address.host) if address.tls else None
+        _, connection = await loop.create_connection(
+            Connection, ip, address.port, ssl=address.tls, server_hostname=name
+        )
         return connection
 
     def disconnect(self, cause: OutageCause = OutageCause.CONNECTION) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from gateway.errors import UpstreamBadResponse, UpstreamFailure, UpstreamTimeout, UpstreamUnavailable
-from gateway.upstream.pool import AddressRefused, TlsVerificationError
+from gateway.upstream.route import AddressRefused, TlsVerificationError
 
 TLS_ERROR = "tls_error"
 ADDRESS_REFUSED = "address_refused"

@@ -9,14 +9,13 @@ search twice, and whose second answer comes after the next search was sent. `ups
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Callable
 
 import httpx
 
+from gateway.dial import NoAllowedAddress
 from gateway.upstream.connection import Connection
-from gateway.upstream.endpoint import is_public
+from gateway.upstream.route import AddressRefused, Route, TlsVerificationError
 from gateway.upstream.timer import TimeLimit
 
 # Servers close idle connections after a minute or so, some after 20 s; ours go first.
@@ -27,40 +26,17 @@ QUIET_SECONDS = 1.0
 # Connections that rest at once. A vendor that refuses everything would otherwise have one for each refusal.
 MAX_RESTING = 32
 
-TLS_SHUTDOWN_SECONDS = 1.0
-
-
-class TlsVerificationError(httpx.ConnectError):
-    """The peer is not who it should be."""
-
-
-class AddressRefused(httpx.ConnectError):
-    """The host's name leads only to addresses that secrets must not go to."""
-
 
 class Pool:
-    """Connections to `host` and `port`, over TLS if there is a context. How many, is its user's to limit.
+    """Connections over `route`. How many, is its user's to limit.
 
     `connect_timeout_seconds` covers name, connection and TLS. `keep_alive` False cuts each connection after one request.
-    `may_connect` says whether a connection to an IP address of the host is allowed.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        tls: ssl.SSLContext | None,
-        connect_timeout_seconds: float,
-        *,
-        keep_alive: bool = True,
-        may_connect: Callable[[str], bool] = is_public,
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._tls = tls
+    def __init__(self, route: Route, connect_timeout_seconds: float, *, keep_alive: bool = True) -> None:
+        self._route = route
         self._connect_timeout_seconds = connect_timeout_seconds
         self.keep_alive = keep_alive
-        self._may_connect = may_connect
         self._kept: list[Connection] = []
         self._resting: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -81,11 +57,13 @@ class Pool:
         fault: httpx.TransportError
         try:
             with TimeLimit(self._connect_timeout_seconds):
-                return await self._connect()
+                return await self._route.connect(self._connect_timeout_seconds)
         except TimeoutError:
             fault = httpx.ConnectTimeout("")
-        except AddressRefused as refused:
-            fault = refused.with_traceback(None)
+        except NoAllowedAddress:
+            fault = AddressRefused("")
+        except httpx.TransportError as error:
+            fault = error.with_traceback(None)
         except ssl.SSLCertVerificationError:
             fault = TlsVerificationError("")
         except OSError:
@@ -130,36 +108,6 @@ class Pool:
                 self._keep(connection)
             else:
                 connection.abort()
-
-    async def _connect(self) -> Connection:
-        """The first of the host's addresses that accepts; each gets its share of the time, so none can take it all."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._connect_timeout_seconds
-        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        addresses = [address for info in found if self._may_connect(address := str(info[4][0]))]
-        if not addresses:
-            raise AddressRefused("")
-        for left in range(len(addresses), 1, -1):
-            try:
-                async with asyncio.timeout((until - loop.time()) / left):
-                    return await self._connect_to(addresses[-left])
-            except ssl.SSLError:
-                raise
-            except OSError:
-                continue
-        return await self._connect_to(addresses[-1])
-
-    async def _connect_to(self, address: str) -> Connection:
-        _, connection = await asyncio.get_running_loop().create_connection(
-            Connection,
-            address,
-            self._port,
-            ssl=self._tls,
-            server_hostname=self._host if self._tls else None,
-            ssl_handshake_timeout=self._connect_timeout_seconds if self._tls else None,
-            ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if self._tls else None,
-        )
-        return connection
 
     def _drop_old(self) -> None:
         """Cuts the connections that nobody took for long, and those that the peer ended."""

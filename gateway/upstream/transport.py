@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 
+from gateway.dial import anywhere
+from gateway.resolver import verified_name
 from gateway.upstream.answer import Answer
 from gateway.upstream.connection import Connection
 from gateway.upstream.endpoint import is_public, names_an_address
 from gateway.upstream.form import Pieces
 from gateway.upstream.pool import Pool
+from gateway.upstream.route import Direct
 
 
 class RequestUnread(httpx.ReadError):
@@ -53,7 +56,9 @@ class OwnTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, url: httpx.URL, pool: Pool) -> None:
-        self._host = url.netloc
+        self._netloc = url.netloc
+        # Servers know themselves without the dot that a complete name may end with.
+        self._host = url.copy_with(host=verified_name(url.host)).netloc
         self._pool = pool
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -98,7 +103,7 @@ class OwnTransport(httpx.AsyncBaseTransport):
 
     def _head(self, request: httpx.Request) -> bytes:
         """The request's line and headers. A line break or NUL in any of them would make it two requests."""
-        if request.url.netloc != self._host or request.method in ("HEAD", "CONNECT"):
+        if request.url.netloc != self._netloc or request.method in ("HEAD", "CONNECT"):
             raise httpx.UnsupportedProtocol("")
         lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path), b"Host: " + self._host]
         lines += [b"%b: %b" % header for header in request.headers.raw if header[0].lower() != b"host"]
@@ -125,10 +130,6 @@ def open_transport(
     `localhost`, needs no such permission.
     """
     port = url.port or (443 if tls is not None else 80)
-    may_connect = _anywhere if allow_private_addresses or names_an_address(url.host) else is_public
-    pool = Pool(url.host, port, tls, connect_timeout_seconds, keep_alive=keep_alive, may_connect=may_connect)
-    return OwnTransport(url, pool)
-
-
-def _anywhere(_: str) -> bool:
-    return True
+    allows = anywhere if allow_private_addresses or names_an_address(url.host) else is_public
+    route = Direct(url.host, port, tls, allows=allows)
+    return OwnTransport(url, Pool(route, connect_timeout_seconds, keep_alive=keep_alive))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,14 @@ import pytest
 
 from gateway.errors import UpstreamUnavailable
 from gateway.upstream.form import Pieces
-from gateway.upstream.pool import AddressRefused, Pool
+from gateway.upstream.pool import Pool
+from gateway.upstream.route import AddressRefused, Direct
 from gateway.upstream.transport import open_transport
+from tests.support.conditions import eventually
 from tests.support.logs import caught_logs
+from tests.support.names import resolve
 from tests.support.vendor import OK, Vendor, always
 from tests.support.vendor_client import client, query, trip
-
-# The stock loop asks Python for addresses, which a test can answer; uvloop asks libc.
-pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 NAME = "vendor.example"
 PRIVATE = [
@@ -47,30 +45,15 @@ PRIVATE = [
 PUBLIC = ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"]
 
 
-def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    """Lets `NAME` lead to these addresses."""
-    original = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, port: Any, *more: Any, **named: Any) -> Any:
-        if host != NAME:
-            return original(host, port, *more, **named)
-        return [
-            (socket.AF_INET6 if ":" in one else socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port))
-            for one in addresses
-        ]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-
-
 async def tried(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> list[str]:
     """The addresses to which a connection is tried; none can be made."""
     addresses: list[str] = []
 
-    async def note(_: Pool, address: str) -> Any:
+    async def note(_: Direct, address: str, _seconds: float) -> Any:
         addresses.append(address)
         raise OSError
 
-    monkeypatch.setattr(Pool, "_connect_to", note)
+    monkeypatch.setattr(Direct, "_connect_to", note)
     with pytest.raises(httpx.ConnectError):
         await pool.connect()
     return addresses
@@ -79,8 +62,8 @@ async def tried(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> list[str]:
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_a_private_address_is_refused_untried(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of this machine, a private network, a cloud's metadata service, or another form of one of them."""
-    resolve_to(monkeypatch, address)
-    pool = Pool(NAME, 443, None, 5.0)
+    resolve(monkeypatch, NAME, address)
+    pool = Pool(Direct(NAME, 443, None), 5.0)
     with pytest.raises(AddressRefused):
         await pool.connect()
     assert await tried(monkeypatch, pool) == []
@@ -88,13 +71,13 @@ async def test_a_private_address_is_refused_untried(address: str, monkeypatch: p
 
 async def test_public_addresses_are_tried_and_others_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that leads to both is used for what is public."""
-    resolve_to(monkeypatch, PUBLIC[0], "10.0.0.1", *PUBLIC[1:], "::1")
-    assert await tried(monkeypatch, Pool(NAME, 443, None, 5.0)) == PUBLIC
+    resolve(monkeypatch, NAME, PUBLIC[0], "10.0.0.1", *PUBLIC[1:], "::1")
+    assert await tried(monkeypatch, Pool(Direct(NAME, 443, None), 5.0)) == PUBLIC
 
 
 async def test_a_private_address_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a proxy in a cluster."""
-    resolve_to(monkeypatch, "127.0.0.1")
+    resolve(monkeypatch, NAME, "127.0.0.1")
     async with Vendor(always(OK)) as vendor:
         for allowed in (True, False):
             url = httpx.URL(f"http://{NAME}:{vendor.port}/")
@@ -120,7 +103,7 @@ async def test_a_configured_address_needs_no_permission(host: str) -> None:
 
 async def test_callers_and_operators_learn_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """UPSTREAM_UNAVAILABLE and no request for callers; one line that names the setting for operators."""
-    resolve_to(monkeypatch, "169.254.169.254")
+    resolve(monkeypatch, NAME, "169.254.169.254")
     with caught_logs(tmp_path) as logs:
         async with client(f"https://{NAME}") as upstream:
             for _ in range(3):
@@ -128,7 +111,7 @@ async def test_callers_and_operators_learn_of_it(monkeypatch: pytest.MonkeyPatch
                 with pytest.raises(UpstreamUnavailable) as caught:
                     await upstream.search(query(), who)
                 assert (caught.value.upstream_status, caught.value.attempts, who.attempts) == ("address_refused", 0, 0)
-        await asyncio.sleep(0)
+        await eventually(lambda: bool(logs.lines("upstream.address_refused")), "the line is written")
         (line,) = logs.lines("upstream.address_refused")
     assert "upstream.allow_private_addresses" in line["problem"]
     assert "169.254" not in str(line)
