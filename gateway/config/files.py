@@ -50,6 +50,8 @@ def _files(config: Config) -> Iterator[str]:
         ("stores.cache_password_file", stores.cache_password_file, _secret),
         ("stores.ca_file", stores.ca_file, _authorities),
         ("upstream.ca_file", config.upstream.ca_file, _authorities),
+        ("upstream.proxy.ca_file", config.upstream.proxy.ca_file, _authorities),
+        ("upstream.proxy.credentials_file", config.upstream.proxy.credentials_file, _secret),
         ("server.tls.client_ca_file", tls.client_ca_file, _authorities),
     ]
     for index, issuer in enumerate(config.auth.jwt_issuers):

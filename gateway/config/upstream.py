@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from gateway.config.section import Section, broken_rule
-from gateway.config.values import EnvironmentName, File, HttpsUrl, TenantId
+from gateway.config.values import EnvironmentName, File, HttpsUrl, ProxyUrl, TenantId
 
 
 class CredentialConfig(Section):
@@ -33,6 +33,37 @@ class CredentialConfig(Section):
             raise broken_rule("api_id_env", "is set beside api_id_file: keep one of them")
         if self.api_secret_file is not None and self.api_secret_env is not None:
             raise broken_rule("api_secret_env", "is set beside api_secret_file: keep one of them")
+        return self
+
+
+class ProxyConfig(Section):
+    """An HTTP proxy that leads to the vendor (CONNECT). The variables HTTPS_PROXY and HTTP_PROXY are not followed."""
+
+    url: ProxyUrl | None = Field(
+        default=None,
+        description="The proxy: `http://HOST:PORT`, or `https://HOST:PORT` for one that is spoken to over TLS. TLS with "
+        "the vendor goes through it from end to end. If unset, the gateway connects to the vendor directly. With a "
+        "proxy, `upstream.allow_private_addresses` has no effect: the proxy looks up the vendor's name.",
+    )
+    ca_file: File | None = Field(
+        default=None,
+        description="Authorities that the certificate of an `https://` proxy is verified against, PEM. If unset, the "
+        "system's.",
+    )
+    credentials_file: File | None = Field(
+        default=None,
+        description="File that holds the proxy's `USER:PASSWORD`, re-read when it changes. If unset, none are sent.",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> ProxyConfig:
+        for key in ("ca_file", "credentials_file"):
+            if getattr(self, key) is not None and self.url is None:
+                raise broken_rule(key, "needs upstream.proxy.url: set both or none")
+        if self.ca_file is not None and self.url is not None and not self.url.startswith("https:"):
+            raise broken_rule(
+                "ca_file", "needs a proxy that is spoken to over TLS: write upstream.proxy.url with https://"
+            )
         return self
 
 
@@ -76,6 +107,10 @@ class UpstreamConfig(Section):
         "private, multicast or unspecified ones, and IPv6 forms of them. The gateway refuses to connect to such an "
         "address otherwise. Set `true` for a proxy in a private network or a cluster. A `base_url` whose host is an IP "
         "address or `localhost` needs no permission.",
+    )
+    proxy: ProxyConfig = Field(
+        default_factory=ProxyConfig,
+        description="HTTP proxy between the gateway and the vendor.",
     )
     rate_per_second: float | None = Field(
         default=None,

@@ -76,6 +76,22 @@ def _collector_url(value: str) -> str:
     return value
 
 
+def _proxy_url(value: str) -> str:
+    rule = (
+        "must be http://HOST:PORT or https://HOST:PORT without a user or a path; credentials go into credentials_file"
+    )
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        split_address(f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}")
+    except ValueError:
+        raise ValueError(rule) from None
+    rest = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in ("http", "https") or rest or not parts.port:
+        raise ValueError(rule)
+    return value
+
+
 def _store_url(value: str) -> str:
     rule = "must be memory://, valkey://HOST:PORT/DB or valkeys://HOST:PORT/DB (TLS), or a comma list of HOST:PORT"
     if value == "memory://":
@@ -136,6 +152,7 @@ def _file(value: Path) -> Path:
 Address = Annotated[str, AfterValidator(_address)]
 HttpsUrl = Annotated[str, AfterValidator(_url)]
 CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 Text = Annotated[str, AfterValidator(_text)]
 File = Annotated[

@@ -64,6 +64,10 @@ UPSTREAM_STATUSES = (
     "connection_lost",
     "tls_error",
     "address_refused",
+    "proxy_error",
+    "proxy_tls_error",
+    "proxy_refused",
+    "proxy_login_refused",
     "protocol_error",
     "redirect",
     "unknown_status",
@@ -84,6 +88,9 @@ ACCESS_STATUSES = (
     "http_403",
     "tls_error",
     "address_refused",
+    "proxy_tls_error",
+    "proxy_refused",
+    "proxy_login_refused",
     "redirect",
 )
 # A single one of these needs somebody to act.

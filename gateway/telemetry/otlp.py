@@ -31,6 +31,8 @@ from gateway.telemetry.spans import Spans
 CLOSE_SECONDS = 0.7
 _INTERRUPT_SECONDS = 0.3
 _METRICS_MILLIS = 60_000.0
+# gRPC would follow HTTP_PROXY, which is meant for ways out of the network: a collector is near.
+_DIRECTLY: Any = (("grpc.enable_http_proxy", 0),)
 _QUEUE, _BATCH, _DELAY_MILLIS = 2048, 512, 5000.0
 
 
@@ -48,7 +50,7 @@ class SpanExport:
         self.delivery = Delivery("traces")
         self._spans = Spans(resource)
         self._clock = clock
-        self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint), self)
+        self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint, channel_options=_DIRECTLY), self)
         self._room = max(1, int(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)))
         self._offered = self.taken = 0
         # By itself the processor refuses to start with values that do not fit each other.
@@ -112,7 +114,7 @@ class MetricExport:
         collect: Callable[[], list[Collected]],
     ) -> None:
         self.delivery = Delivery("metrics")
-        self._exporter = OTLPMetricExporter(endpoint=endpoint)
+        self._exporter = OTLPMetricExporter(endpoint=endpoint, channel_options=_DIRECTLY)
         self._resource = resource
         self._clock = clock
         self._collect = collect

@@ -22,7 +22,15 @@ from gateway.model import UpstreamAnswer, UpstreamQuery
 from gateway.trip import Trip
 from gateway.upstream.alarms import Alarms
 from gateway.upstream.credentials import Credential, CredentialSource
-from gateway.upstream.faults import ADDRESS_REFUSED, TLS_ERROR, failure_of
+from gateway.upstream.faults import (
+    ADDRESS_REFUSED,
+    PROXY_ERROR,
+    PROXY_LOGIN_REFUSED,
+    PROXY_REFUSED,
+    PROXY_TLS_ERROR,
+    TLS_ERROR,
+    failure_of,
+)
 from gateway.upstream.form import ImageEncoding, search_form
 from gateway.upstream.retry_after import parse_retry_after
 from gateway.upstream.timer import TimeLimit
@@ -32,10 +40,37 @@ from gateway.upstream.wire import NoResult, read_answer
 
 MAX_ANSWER_BYTES = 64 * 1024
 
-_PRIVATE_ADDRESS = (
-    "the host of upstream.base_url has no public address; if a proxy in a private network is meant, set "
-    "upstream.allow_private_addresses: true"
-)
+# What an operator has to act on, and how.
+_ALARMS: dict[str, tuple[str, dict[str, str]]] = {
+    TLS_ERROR: ("upstream.tls_verification_failed", {}),
+    ADDRESS_REFUSED: (
+        "upstream.address_refused",
+        {
+            "problem": "the host of upstream.base_url has no public address; if a host in a private network is meant, set "
+            "upstream.allow_private_addresses: true"
+        },
+    ),
+    PROXY_ERROR: (
+        "upstream.proxy_failed",
+        {
+            "problem": "the proxy of upstream.proxy.url cannot be reached, or does not speak HTTP: look at it and its port"
+        },
+    ),
+    PROXY_TLS_ERROR: (
+        "upstream.proxy_tls_verification_failed",
+        {"problem": "the proxy's certificate is not of its host or its authority: look at upstream.proxy.ca_file"},
+    ),
+    PROXY_REFUSED: (
+        "upstream.proxy_refused",
+        {"problem": "the proxy lets nobody to the host of upstream.base_url: allow it there"},
+    ),
+    PROXY_LOGIN_REFUSED: (
+        "upstream.proxy_refused",
+        {
+            "problem": "the proxy refuses the credentials or wants some: put the right ones into upstream.proxy.credentials_file"
+        },
+    ),
+}
 
 
 class Unread(Exception):
@@ -132,10 +167,9 @@ class Attempt:
 
     def _alarm(self, failure: UpstreamFailure, credential: Credential) -> None:
         status = failure.upstream_status
-        if status == TLS_ERROR:
-            self._alarms.sound("upstream.tls_verification_failed", status, credential.name)
-        elif status == ADDRESS_REFUSED:
-            self._alarms.sound("upstream.address_refused", status, credential.name, problem=_PRIVATE_ADDRESS)
+        if status in _ALARMS:
+            event, more = _ALARMS[status]
+            self._alarms.sound(event, status, credential.name, **more)
         elif isinstance(failure, UpstreamAccessMisconfigured):
             self._alarms.sound("upstream.access_refused", status, credential.name)
         elif isinstance(failure, UpstreamBadResponse) and status == "redirect":

@@ -9,13 +9,23 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+import structlog
 
 from gateway.clock import Clock
-from gateway.config.upstream import CredentialConfig, UpstreamConfig
+from gateway.config.upstream import CredentialConfig, ProxyConfig, UpstreamConfig
+from gateway.tls import client_context
 from gateway.upstream.client import UpstreamClient, open_upstream
 from gateway.upstream.credentials import CredentialError, CredentialOrigin, CredentialSource
+from gateway.upstream.proxy import Proxy
+from gateway.upstream.proxy_login import LoginError, ProxyLogin
 from gateway.upstream.timed import OnAttempt
 from gateway.watcher import FileRejected, FileWatcher
+
+_PROXY_VARIABLES = ("https_proxy", "http_proxy", "all_proxy", "grpc_proxy")
+
+log = structlog.get_logger(__name__)
 
 
 class UpstreamUnusable(Exception):
@@ -35,6 +45,8 @@ async def open_client(
     if not config.credentials:
         raise UpstreamUnusable("upstream.credentials is empty: name the files of the vendor's API id and secret")
     credentials = _credentials(config.credentials[0], watcher)
+    proxy = _proxy(config.proxy, watcher)
+    _report_ignored_variables(config.proxy)
     client = open_upstream(
         base_url=config.base_url,
         credentials=credentials,
@@ -43,6 +55,7 @@ async def open_client(
         max_connections=config.max_connections,
         keep_alive=config.keep_alive,
         allow_private_addresses=config.allow_private_addresses,
+        proxy=proxy,
         ca_file=config.ca_file,
         image_encoding=config.image_encoding,
         no_result=config.no_result,
@@ -81,3 +94,38 @@ def _credentials(config: CredentialConfig, watcher: FileWatcher) -> CredentialSo
     except CredentialError as error:
         raise UpstreamUnusable(str(error)) from None
     return credentials
+
+
+def _proxy(config: ProxyConfig, watcher: FileWatcher) -> Proxy | None:
+    if config.url is None:
+        return None
+    url = urlsplit(config.url)
+    assert url.hostname is not None and url.port is not None, "config/values.py requires both"
+    try:
+        tls = client_context(config.ca_file, alpn=("http/1.1",)) if url.scheme == "https" else None
+    except OSError:
+        raise UpstreamUnusable(f"upstream.proxy.ca_file: {config.ca_file} holds no PEM certificates") from None
+    file = config.credentials_file
+    if file is None:
+        return Proxy(url.hostname, url.port, tls)
+    try:
+        login = ProxyLogin(file)
+    except LoginError as error:
+        raise UpstreamUnusable(str(error)) from None
+
+    async def reload() -> None:
+        try:
+            await asyncio.to_thread(login.reload)
+        except LoginError as error:
+            raise FileRejected(file, f"is not usable: {error}") from None
+
+    watcher.watch([file], reload, "upstream proxy credentials")
+    return Proxy(url.hostname, url.port, tls, login)
+
+
+def _report_ignored_variables(config: ProxyConfig) -> None:
+    """Says so if the environment names a proxy: nobody should believe that it is followed."""
+    ignored = sorted(name for name in os.environ if name.lower() in _PROXY_VARIABLES)
+    if ignored and config.url is None:
+        problem = "no connection of the gateway follows them: if a proxy leads to the vendor, set upstream.proxy.url"
+        log.warning("upstream.proxy_variables_ignored", variables=ignored, problem=problem)

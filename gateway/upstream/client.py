@@ -16,6 +16,7 @@ from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.endpoint import search_url
 from gateway.upstream.form import ImageEncoding
 from gateway.upstream.port import Upstream
+from gateway.upstream.proxy import Proxy
 from gateway.upstream.slots import Slots, ignore_wait
 from gateway.upstream.timed import OnAttempt, Timed
 from gateway.upstream.transport import open_transport
@@ -79,6 +80,7 @@ async def open_upstream(
     max_connections: int = 64,
     keep_alive: bool = True,
     allow_private_addresses: bool = False,
+    proxy: Proxy | None = None,
     ca_file: Path | None = None,
     image_encoding: ImageEncoding = "multipart",
     no_result: NoResult = "ok",
@@ -98,6 +100,7 @@ async def open_upstream(
         timeout_seconds * CONNECT_SHARE,
         keep_alive=keep_alive,
         allow_private_addresses=allow_private_addresses,
+        proxy=proxy,
     )
     attempt = Attempt(
         transport=transport,

@@ -18,6 +18,7 @@ from gateway.upstream.connection import Connection
 from gateway.upstream.endpoint import is_public, names_an_address
 from gateway.upstream.form import Pieces
 from gateway.upstream.pool import Pool
+from gateway.upstream.proxy import Proxy, Tunnel
 from gateway.upstream.route import Direct
 
 
@@ -123,13 +124,14 @@ def open_transport(
     *,
     keep_alive: bool = True,
     allow_private_addresses: bool = False,
+    proxy: Proxy | None = None,
 ) -> OwnTransport:
-    """A transport to `url`'s host, with connections of its own.
+    """A transport to `url`'s host, with connections of its own, through `proxy` if there is one.
 
     `allow_private_addresses` lets the host's name lead to addresses that are not public. A host that is an address, or
-    `localhost`, needs no such permission.
+    `localhost`, needs no such permission; behind a proxy it is the proxy that looks the name up.
     """
     port = url.port or (443 if tls is not None else 80)
     allows = anywhere if allow_private_addresses or names_an_address(url.host) else is_public
-    route = Direct(url.host, port, tls, allows=allows)
+    route = Tunnel(proxy, url.host, port, tls) if proxy is not None else Direct(url.host, port, tls, allows=allows)
     return OwnTransport(url, Pool(route, connect_timeout_seconds, keep_alive=keep_alive))

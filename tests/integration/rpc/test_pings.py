@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -85,9 +84,10 @@ async def with_a_stream(address: str) -> None:
         ("grpc.http2.max_pings_without_data", 0),
     )
     async with grpc.aio.insecure_channel(address, options) as channel:
-        watch: Any = health_pb2_grpc.HealthStub(channel).Watch(HealthCheckRequest())
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(HealthCheckRequest())
         assert (await watch.read()).status == HealthCheckResponse.SERVING
-        ended: Awaitable[Any] = asyncio.ensure_future(watch.read())
+        ended: asyncio.Future[Any] = asyncio.ensure_future(watch.read())
         done, _ = await asyncio.wait((ended,), timeout=PINGS * COMMON_SECONDS * SCALE)
         assert not done, done.pop().exception()
         watch.cancel()

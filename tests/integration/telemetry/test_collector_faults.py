@@ -19,6 +19,7 @@ from gateway.config.telemetry import TelemetryConfig
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.setup import Telemetry, open_telemetry
 from gateway.telemetry.trace_ids import Sampler
+from tests.support.conditions import eventually
 from tests.support.gateway import config_of, running
 from tests.support.logs import caught_logs
 from tests.support.otlp import collecting
@@ -266,3 +267,14 @@ async def test_what_is_queued_at_the_end_is_sent(tmp_path: Path) -> None:
             assert len(collector.spans) == 200
             (calls,) = collector.metrics["facegate.tenant.calls"].sum.data_points[-1:]
             assert calls.as_double + calls.as_int == 100
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+async def test_a_proxy_of_the_environment_is_not_followed(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC follows these by itself. They name the way out of a network, and a collector is within it."""
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    async with collecting() as collector, opened(collector.endpoint) as telemetry:
+        end_call(telemetry)
+        assert telemetry.spans is not None
+        await asyncio.to_thread(telemetry.spans._processor.force_flush)
+        await eventually(lambda: bool(collector.metric_exports and collector.spans), "the collector gets both signals")

@@ -15,6 +15,7 @@ from gateway.telemetry.call_metrics import CallMetrics
 from gateway.telemetry.catalogue import ACCESS_STATUSES, HEALTHY_STATUSES, UPSTREAM_STATUSES
 from gateway.telemetry.instruments import OTHER
 from gateway.upstream.faults import failure_of
+from gateway.upstream.proxy import ProxyFailed, ProxyLoginRefused, ProxyRefused, ProxyUnverified
 from gateway.upstream.timed import Timed
 from gateway.upstream.verdicts import by_code, by_code_alone
 from gateway.upstream.wire import read_answer
@@ -59,9 +60,17 @@ def verdicts() -> list[GatewayError]:
         httpx.ConnectError,
         httpx.ReadError,
         httpx.RemoteProtocolError,
+        ProxyFailed,
+        ProxyUnverified,
+        ProxyRefused,
+        ProxyLoginRefused,
     ):
         found.append(failure_of(kind("", request=request)))
     return found
+
+
+ON_THE_WAY = {"tls_error", "address_refused", "proxy_tls_error", "proxy_refused", "proxy_login_refused", "redirect"}
+"""Of the connection, not of an answer."""
 
 
 def test_each_has_a_name_of_its_own() -> None:
@@ -74,7 +83,7 @@ def test_each_has_a_name_of_its_own() -> None:
 def test_whatever_refuses_access_is_alarming() -> None:
     """Callers are told that operators are alerted, so the alert has to know each of these."""
     refused = {error.upstream_status for error in verdicts() if isinstance(error, UpstreamAccessMisconfigured)}
-    assert refused == {*ACCESS_STATUSES} - {"tls_error", "address_refused", "redirect"}
+    assert refused == {*ACCESS_STATUSES} - ON_THE_WAY
 
 
 def test_a_verdict_on_the_image_blames_nobody_else() -> None:
