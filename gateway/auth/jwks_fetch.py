@@ -7,15 +7,18 @@ no tokens of callers.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.auth.jwks import MAX_DOCUMENT_BYTES
 from gateway.auth.key_sources import Fetch
+from gateway.resolver import resolver
 from gateway.tls import client_context
 
 TIMEOUT_SECONDS = 5.0
@@ -25,12 +28,35 @@ class FetchFailed(Exception):
     """The answer cannot be used. The message is constant."""
 
 
+class _Names(AbstractResolver):
+    """Looks names up as all connections of the gateway do: one that hangs holds up no other issuer."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses as aiohttp wants them. Raises `OSError`."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await resolver().addresses(host)
+        ]
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+
 @asynccontextmanager
 async def open_session(ca_file: Path | None = None) -> AsyncIterator[aiohttp.ClientSession]:
     """A session for key sets; `ca_file` replaces the system's certificate authorities."""
     async with aiohttp.ClientSession(
         # A fetch every few minutes gains nothing from a connection that may have died meanwhile.
-        connector=aiohttp.TCPConnector(ssl=client_context(ca_file), force_close=True),
+        connector=aiohttp.TCPConnector(ssl=client_context(ca_file), force_close=True, resolver=_Names()),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
         headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "facegate"},

@@ -45,7 +45,13 @@ EVENTS: Mapping[str, str] = {
     "server.listening": "The gateway takes calls, at `address`.",
     "server.reloaded": "SIGHUP: every watched file was looked at. `files` are the groups that changed, `problem` what cannot be used.",
     "server.signal_ignored": "A signal came that the gateway has no use for.",
+    "server.uvloop_missing": "The gateway runs on asyncio's own event loop, which takes more processor time per call.",
     "upstream.access_refused": "The vendor refuses the credentials or the endpoint.",
+    "upstream.address_refused": "The vendor's name leads to addresses that are not public; nothing is sent there.",
+    "upstream.proxy_failed": "The proxy toward the vendor cannot be reached, or does not speak HTTP.",
+    "upstream.proxy_refused": "The proxy toward the vendor refuses the gateway's credentials, or the vendor's host.",
+    "upstream.proxy_tls_verification_failed": "The certificate of the proxy toward the vendor cannot be verified.",
+    "upstream.proxy_variables_ignored": "The environment names a proxy, which no connection of the gateway uses.",
     "upstream.redirect_refused": "The vendor's address redirects elsewhere; credentials are not sent there.",
     "upstream.tls_verification_failed": "The vendor's certificate cannot be verified.",
 }

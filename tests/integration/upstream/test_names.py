@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway import dial as module
+from gateway.auth.jwks_fetch import open_session
 from gateway.cache.client import connect as cache_client
 from gateway.dial import NoAllowedAddress, anywhere, dial
 from gateway.errors import UpstreamTimeout
@@ -20,6 +21,7 @@ from gateway.upstream.pool import Pool
 from gateway.upstream.route import Direct
 from tests.support.conditions import eventually
 from tests.support.names import resolve
+from tests.support.oidc import serve_keys
 from tests.support.pki import Authority
 from tests.support.vendor import OK, Vendor, always
 from tests.support.vendor_client import client, query, trip
@@ -47,7 +49,7 @@ async def test_many_new_connections_make_one_lookup(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_vendor_s_name_that_hangs_keeps_no_store_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """uvloop has two threads for names: two lookups that hung once kept the quota store from coming back."""
+    """uvloop has two threads for names: two lookups that hung once kept the stores and issuers' keys away."""
     goes = threading.Event()
     for number in range(4):
         resolve(monkeypatch, f"{number}.example", "127.0.0.1", wait=lambda: goes.wait(30))
@@ -66,6 +68,12 @@ async def test_a_vendor_s_name_that_hangs_keeps_no_store_away(monkeypatch: pytes
             cache = cache_client(f"valkey://store.example:{port}/0")
             assert await cache.ping()
             await cache.aclose()
+            async with (
+                serve_keys() as keys,
+                open_session() as session,
+                session.get(keys.url.replace("127.0.0.1", "store.example")) as answer,
+            ):
+                assert answer.status == 200
             assert not any(search.done() for search in searches)
     finally:
         goes.set()
