@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._poll = select.poll()
         self._open = False
         self._can_write = True
+        self._joins = False
         self._sent = True
         self._used = False
         self._request_unread = False
@@ -137,6 +138,9 @@ class Connection(asyncio.Protocol):
         """Connected, TLS included."""
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        # asyncio's own `writelines` does not say when enough is unsent, in Python 3.12 and 3.13 before they mended
+        # CVE-2024-12254. Then nothing would tell how much of a request has left. uvloop's does, and copies nothing.
+        self._joins = isinstance(transport, asyncio.Transport)
         self._transport.set_write_buffer_limits(high=WRITE_AHEAD_BYTES)
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._poll.register(self._descriptor, select.POLLIN)
@@ -191,7 +195,10 @@ class Connection(asyncio.Protocol):
             await self._any_progress()
         if self._settled(answer) or self._transport is None:
             return False
-        self._transport.writelines(batch)
+        if self._joins:
+            self._transport.write(b"".join(batch))
+        else:
+            self._transport.writelines(batch)
         return True
 
     def _settled(self, answer: Answer) -> bool:

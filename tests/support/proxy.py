@@ -29,6 +29,11 @@ class ConnectProxy:
     def __post_init__(self) -> None:
         self._connections = Connections(self._serve)
 
+    @property
+    def open(self) -> int:
+        """Connections open now."""
+        return len(self._connections)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connections.accept, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]

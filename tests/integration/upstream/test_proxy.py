@@ -76,6 +76,7 @@ async def test_searches_go_through_the_proxy(over_tls: bool, stage: Stage) -> No
         async with client(f"https://{NAME}", ca_file=stage.vendor_ca, proxy=way) as upstream:
             assert (await upstream.search(query(IMAGE), trip())).outcome is Outcome.MATCHED
             assert (await upstream.search(query(IMAGE * 200_000), trip())).outcome is Outcome.MATCHED
+        await eventually(lambda: not proxy.open, "the connection is closed")
         assert [head.split("\r\n")[0] for head in proxy.asked] == [f"CONNECT {NAME}:443 HTTP/1.1"]
         assert "proxy-authorization" not in proxy.asked[0].lower()
         assert (vendor.accepted, vendor.received[0].headers["host"]) == (1, NAME)
