@@ -64,6 +64,14 @@ sandbox: $(VENV)/.ready ## Run the local stand-in for the vendor's endpoint
 test: $(VENV)/.ready ## Run the tests (TESTS="tests/unit -k codec" for some)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
+# What differs between versions of Python: the language, asyncio, TLS, and the libraries' compiled parts.
+PYTHON_TESTS ?= tests/unit tests/conformance tests/property tests/integration/upstream tests/integration/rpc \
+  tests/integration/ops tests/integration/auth tests/integration/quota tests/integration/test_cli_serve.py
+
+.PHONY: test-pythons
+test-pythons: $(VENV)/.ready ## Run the fast part of the tests with every other supported Python on this machine (PYTHON_TESTS=)
+	@scripts/pythons.sh $(PYTHON_TESTS)
+
 .PHONY: abuse
 abuse: $(VENV)/.ready ## Attacks and overload at full length, with a table of what each cost (TESTS="tests/load" for some)
 	@ABUSE=long $(BIN)/python -m tests.abuse.table $(TESTS)
@@ -223,6 +231,6 @@ chart-docs: $(VENV)/.ready ## Write the chart's README and schema alone
 
 .PHONY: clean
 clean: ## Remove environments, caches and builds
-	rm -rf $(VENV) $(GENERATE_VENV) $(CHART_VENV) .venv-uv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(GENERATE_VENV) $(CHART_VENV) .venv-uv .venv-3.* .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
 	  .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
