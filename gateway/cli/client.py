@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +37,7 @@ _SERVICE_CONFIG = {
     "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
 }
 
-_OPTIONS = (
+_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # The default of 256 KiB silently turns retries off for a real image.
     ("grpc.per_rpc_retry_buffer_size", 16 * 1024 * 1024),
@@ -107,13 +108,25 @@ class Client:
 @asynccontextmanager
 async def connect(target: Target) -> AsyncIterator[Client]:
     """A client of `target`; nothing is sent before the first call."""
+    options = _OPTIONS
+    if _is_this_machine(target.address):
+        # gRPC would ask a proxy of the environment for it: a probe inside a container would reach the proxy's machine.
+        options = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
     if target.tls_ca is None:
-        channel = grpc.aio.insecure_channel(target.address, options=_OPTIONS)
+        channel = grpc.aio.insecure_channel(target.address, options=options)
     else:
         credentials = grpc.ssl_channel_credentials(target.tls_ca)
-        channel = grpc.aio.secure_channel(target.address, credentials, options=_OPTIONS)
+        channel = grpc.aio.secure_channel(target.address, credentials, options=options)
     async with channel:
         yield Client(channel, target)
+
+
+def _is_this_machine(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]").lower()
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def decode(error: grpc.aio.AioRpcError) -> CallFailure:

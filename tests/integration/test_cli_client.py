@@ -27,6 +27,14 @@ async def test_health_is_an_exit_status(service: str, status: int) -> None:
     assert (result.out == "SERVING\n") is (status == 0)
 
 
+async def test_this_machine_is_reached_without_a_proxy() -> None:
+    """Clusters set such variables for every container, and probes call the gateway beside them."""
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+    async with fake_gateway() as (_, address):
+        result = await facegate("health", "--target", address, environ=proxies)
+    assert (result.status, result.out) == (0, "SERVING\n")
+
+
 async def test_health_of_nobody_is_1() -> None:
     """A gateway that is not there does not serve."""
     result = await facegate("health", "--target", "127.0.0.1:1", "--timeout", "2")
