@@ -105,7 +105,7 @@ class UpstreamConfig(Section):
         default=False,
         description="Whether the host name of `base_url` may lead to addresses that are not public: loopback, link-local, "
         "private, multicast or unspecified ones, and IPv6 forms of them. The gateway refuses to connect to such an "
-        "address otherwise. Set `true` for a proxy in a private network or a cluster. A `base_url` whose host is an IP "
+        "address otherwise. Set `true` for a host in a private network or a cluster. A `base_url` whose host is an IP "
         "address or `localhost` needs no permission.",
     )
     proxy: ProxyConfig = Field(
