@@ -11,6 +11,9 @@ from gateway.resolver import resolver
 
 T = TypeVar("T")
 
+MAX_SHARE_SECONDS = 1.5
+"""How long one address of several is waited for. TCP and TLS over the longest distances take less than a second."""
+
 
 class NoAllowedAddress(Exception):
     """The name leads only to addresses that must not be connected to."""
@@ -27,7 +30,8 @@ async def dial(
     """What `connect` returns for an IP address of `host`, of those that `allows`.
 
     What is checked is the address that is connected to, so a name that leads elsewhere a moment later changes nothing.
-    Each address gets its share of `seconds`, which the caller enforces: none can take it all. Raises
+    Each address gets its share of `seconds`, which the caller enforces: none can take it all, and all but the last have
+    `MAX_SHARE_SECONDS` at most. Raises
     `NoAllowedAddress`, or what `connect` raises for the last address; a peer that fails TLS is the last.
     """
     loop, names = asyncio.get_running_loop(), resolver()
@@ -37,7 +41,8 @@ async def dial(
         raise NoAllowedAddress
     for left in range(len(addresses), 0, -1):
         address = addresses[-left]
-        share = (until - loop.time()) / left
+        left_seconds = until - loop.time()
+        share = left_seconds if left == 1 else min(left_seconds / left, MAX_SHARE_SECONDS)
         try:
             async with asyncio.timeout(share if left > 1 else None):
                 connected = await connect(address)
