@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 # Where systems keep theirs, for a Python that was built elsewhere and looks in another place.
 _USUAL_FILES = (
@@ -18,7 +19,8 @@ _USUAL_FILES = (
 
 def system_authorities() -> bytes | None:
     """PEM of the system's authorities, those of SSL_CERT_FILE or SSL_CERT_DIR if set; None if there are none to read."""
-    paths = ssl.get_default_verify_paths()
+    # Either is None where it does not exist, whatever the stubs say.
+    paths: Any = ssl.get_default_verify_paths()
     for file in (paths.cafile, *_USUAL_FILES):
         if file is not None and (content := _read(Path(file))):
             return content

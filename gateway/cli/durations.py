@@ -11,7 +11,7 @@ def spoken(seconds: float) -> str:
         # A wait of 59.9991 s is not a minute, and 0.0004 s is not nothing.
         return f"{seconds:.3g} s"
     rest = int(seconds) + (seconds > int(seconds))
-    parts = []
+    parts: list[str] = []
     for size, name in _UNITS:
         count, rest = divmod(rest, size)
         if count or parts:

@@ -51,9 +51,10 @@ def print_table(
         console = Console(highlight=False, width=10_000)
     table = [[text if isinstance(text, Bar) else cell(text) for text in row] for row in rows]
     widths = [
-        max(_heading_width(column), *(0 if isinstance(row[n], Bar) else cell_len(row[n]) for row in table), 0)
-        for n, column in enumerate(columns)
+        max((cell_len(text) for row in table if isinstance(text := row[n], str)), default=0)
+        for n in range(len(columns))
     ]
+    widths = [max(width, _heading_width(column)) for width, column in zip(widths, columns, strict=True)]
     bars = {n for row in table for n, text in enumerate(row) if isinstance(text, Bar)}
     _fit_names(columns, widths, bars, names, console.width)
     room = console.width - _total(widths, bars)
