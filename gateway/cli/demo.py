@@ -35,7 +35,7 @@ Examples:
 
 
 @click.command(name="demo", epilog=_EXAMPLES)
-@click.option("--once", is_flag=True, help="Exit after the searches: 0 if a face matched, 1 if none did.")
+@click.option("--once", is_flag=True, help="Search on free ports and exit: 0 if a face matched, 1 if none did.")
 @click.option(
     "--listen",
     default=DEFAULT_TARGET,
