@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -202,4 +204,6 @@ def _print_invitation(folder: Path, target: str) -> None:
     elsewhere = "" if target == DEFAULT_TARGET else f" --target {target}"
     say("", "Both go on until Ctrl-C. To call the gateway, in another terminal:")
     say(f"  grpcurl -plaintext -d @ {target} {_METHOD} < {request}")
-    say(f"  facegate search {portrait()} --face-set {FACE_SET}{elsewhere}")
+    # `make demo` starts it by its path, out of an environment that the other terminal has not activated.
+    program = "facegate" if shutil.which("facegate") else str(Path(sys.executable).with_name("facegate"))
+    say(f"  {program} search {portrait()} --face-set {FACE_SET}{elsewhere}")
