@@ -93,11 +93,10 @@ def _print_grid(
     style = box.SIMPLE_HEAD if console.is_terminal else None
     grid = Table(box=style, pad_edge=False, show_edge=False, padding=padding)
     for n in kept:
-        # A heading of several words is narrower on several lines; only a terminal is narrow.
-        heading = columns[n].replace(" ", "\n") if console.is_terminal else columns[n]
-        width = max(widths[n], cell_len(columns[n])) if not console.is_terminal else widths[n]
+        # A heading of several words is folded between them; only a terminal is narrow.
+        width = widths[n] if console.is_terminal else max(widths[n], cell_len(columns[n]))
         grid.add_column(
-            heading,
+            columns[n],
             justify="right" if columns[n] in numbers else "left",
             width=bar_cells if any(isinstance(row[n], Bar) for row in rows) else width,
             overflow="fold",

@@ -50,6 +50,17 @@ def test_a_search_fits_80_columns(terminal: pytest.MonkeyPatch, capsys: pytest.C
     assert sum("astronaut.jpg" in line and PERSON in line and FACE in line for line in lines) == 2
 
 
+def test_a_long_name_gives_way(terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is folded, all of it is there, and the row stays one of a table."""
+    name = "".join(chr(ord("a") + n % 26) for n in range(70))
+    print_table(SEARCH, [(name, PERSON, FACE, "0.985", "2026-11-30", "miss")], numbers=("score",), names=("image",))
+    lines = printed(capsys).splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = [line for line in lines if PERSON in line]
+    assert FACE in row
+    assert "".join(line.split(" ")[0] for line in lines[lines.index(row) :]) == name
+
+
 @pytest.mark.parametrize("number", ["7", "1234567", "123456789"])
 def test_a_month_of_usage_fits_80_columns(
     number: str, terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
