@@ -113,6 +113,9 @@ async def _demo(listen: tuple[str, int], ops_listen: tuple[str, int], *, once: b
                     await gateway.wait_closed()
         except StartError as error:
             raise Failure(f"{error}; a free port instead: --listen 127.0.0.1:0 --ops-listen 127.0.0.1:0") from None
+        except BrokenPipeError:
+            # Whoever read the output is gone, as with `facegate demo --once | head`: no fault, and nobody to tell.
+            raise
         except OSError as error:
             raise Failure(error.strerror or "the demo cannot start") from None
     return matches
