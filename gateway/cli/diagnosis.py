@@ -5,14 +5,16 @@ Runs after a call has failed, and knocks once more: is anybody there, and does i
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from contextlib import suppress
 
-from gateway.cli.address import host_port
+from gateway.cli.address import host_port, is_loopback
 from gateway.cli.options import Target, Tls
 
 TIMEOUT_SECONDS = 1.0
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
 def diagnose(target: Target) -> str:
@@ -21,6 +23,9 @@ def diagnose(target: Target) -> str:
         host, port = host_port(target.address)
     except ValueError:
         # One of gRPC's own forms.
+        return ""
+    if any(os.environ.get(name) for name in _PROXIES) and not is_loopback(host):
+        # The call went through a proxy: what is found without it says nothing.
         return ""
     try:
         with socket.create_connection((host, port), TIMEOUT_SECONDS) as connection:

@@ -89,21 +89,26 @@ def _with_short_names(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 def _lines(image: Path, reply: Any) -> list[tuple[str, ...]]:
     """What a line per match says, with everything that is known of it."""
     outcome, cache = messages.outcome(reply), messages.cache_status(reply)
-    return [
-        (str(image), outcome, *_ids(match), clock_time(match.create_time.seconds), cache) for match in reply.matches
-    ] or [(str(image), outcome, cache)]
+    return [(str(image), outcome, *_ids(match), _enrolled(match, clock_time), cache) for match in reply.matches] or [
+        (str(image), outcome, cache)
+    ]
 
 
 def _table_rows(image: Path, reply: Any) -> list[tuple[str, ...]]:
     """The same in 80 columns: who was found says that there was a match, and the day of enrolment is enough."""
     cache = messages.cache_status(reply)
-    return [(str(image), *_ids(match), clock_day(match.create_time.seconds), cache) for match in reply.matches] or [
+    return [(str(image), *_ids(match), _enrolled(match, clock_day), cache) for match in reply.matches] or [
         (str(image), messages.outcome(reply), "", "", "", cache)
     ]
 
 
 def _ids(match: Any) -> tuple[str, str, str]:
     return str(match.person_id), str(match.face_id), f"{match.score:.3f}"
+
+
+def _enrolled(match: Any, written: Callable[[float], str]) -> str:
+    """When; empty if the vendor did not say."""
+    return written(match.create_time.seconds) if match.HasField("create_time") else ""
 
 
 def _progress(total: int) -> Any:

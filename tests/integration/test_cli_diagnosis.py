@@ -80,8 +80,15 @@ async def test_nobody_is_there() -> None:
     assert await why("no-such-host.invalid:1", None) == "the name no-such-host.invalid cannot be resolved"
 
 
-async def test_the_sentence_is_what_a_command_says(tmp_path: Path) -> None:
-    """In the place of gRPC's own text; searches of a folder say it once each and ask once."""
+async def test_nothing_is_said_of_a_call_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC follows these variables; what is met without the proxy is no cause."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert await why("no-such-host.invalid:1", None) == ""
+    assert await why("127.0.0.1:1", None) == "nothing listens at 127.0.0.1:1: is the gateway running there?"
+
+
+async def test_the_sentence_is_what_a_command_says() -> None:
+    """In the place of gRPC's own text."""
     async with fake_gateway(credentials=TLS) as (_, address):
         result = await facegate("quota", "--target", address)
     assert result.status == 1
