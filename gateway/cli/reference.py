@@ -38,7 +38,7 @@ session sets it once:
 def reference_page() -> str:
     """The text of `docs/cli.md`."""
     parts = [_INTRODUCTION]
-    for context in _contexts(click.Context(facegate, info_name="facegate")):
+    for context in _contexts(click.Context(facegate, info_name="facegate", **facegate.context_settings)):
         text = context.command.get_help(context)
         parts.append(f"## `{context.command_path}`\n\n```text\n{text.rstrip()}\n```\n")
     return "\n".join(parts)
