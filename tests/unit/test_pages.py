@@ -75,6 +75,18 @@ def test_the_pages_agree_on_users_in_store_urls() -> None:
     assert "URL holds no user" not in texts
 
 
+def test_the_pages_agree_on_when_a_stores_password_is_read() -> None:
+    """Again when its file changes, as `tests/integration/identity/test_store_passwords.py` shows."""
+    lines = [
+        line
+        for page in PAGES
+        for line in page.read_text("utf-8").splitlines()
+        if re.search(r"password(_file|Secret)` ", line) and "|" in line
+    ]
+    assert len(lines) >= 4
+    assert [line for line in lines if "re-read when it changes" not in line] == []
+
+
 def test_yq_prints_text_and_not_json() -> None:
     """Without `-r` one of the two programs of that name prints the file as a JSON string."""
     calls = [line for page in PAGES for line in page.read_text("utf-8").splitlines() if re.search(r"\byq ", line)]
