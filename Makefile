@@ -44,15 +44,16 @@ $(VENV)/.ready: requirements/pip.txt requirements/dev.txt pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: $(VENV)/.ready ## Sandbox and gateway on loopback: enrol a photo, search it, print the answers (ONCE=1: then exit)
+demo: $(VENV)/.ready ## Sandbox and gateway on 127.0.0.1:50051: search a photo, print the answers, stay (ONCE=1: exit)
 	@$(BIN)/facegate demo $(if $(ONCE),--once)
 
 .PHONY: run
 run: $(VENV)/.ready ## Serve CONFIG=FILE (default: examples/local.yaml, which goes with `make sandbox`)
-	@# The pair is the sandbox's own and opens nothing else.
-	@FACEGATE_API_ID=$${FACEGATE_API_ID-sandbox-id} \
-	  FACEGATE_API_SECRET=$${FACEGATE_API_SECRET-sandbox-secret-that-opens-nothing} \
-	  $(BIN)/facegate serve --config $(CONFIG)
+	@# The pair is the sandbox's own and opens nothing else. A person at a terminal gets lines to read, not JSON.
+	@export SANDBOX_API_ID=$${SANDBOX_API_ID-sandbox-id} \
+	  SANDBOX_API_SECRET=$${SANDBOX_API_SECRET-sandbox-secret-that-opens-nothing}; \
+	if [ -t 1 ]; then export FACEGATE_TELEMETRY__LOG_FORMAT=$${FACEGATE_TELEMETRY__LOG_FORMAT-console}; fi; \
+	exec $(BIN)/facegate serve --config $(CONFIG)
 
 .PHONY: sandbox
 sandbox: $(VENV)/.ready ## Run the local stand-in for the vendor's endpoint
@@ -61,8 +62,10 @@ sandbox: $(VENV)/.ready ## Run the local stand-in for the vendor's endpoint
 ##### Check #####
 
 .PHONY: test
-test: $(VENV)/.ready ## Run the tests (TESTS="tests/unit -k codec" for some)
+test: $(VENV)/.ready ## Run the tests; what it skips it lists, with how to run it (TESTS="tests/unit -k codec" for some)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	@echo "Passed. Lines above that begin with SKIPPED say what did not run, why, and how to run it. Not part of this:"
+	@echo "style, types and generated files (make check), attacks at full length (make abuse), mutants (make mutants)."
 
 # What differs between versions of Python: the language, asyncio, TLS, and the libraries' compiled parts.
 PYTHON_TESTS ?= tests/unit tests/conformance tests/property tests/integration/upstream tests/integration/rpc \
@@ -126,6 +129,7 @@ generate: $(VENV)/.ready $(GENERATE_VENV)/.ready ## Write what is generated: stu
 	@touch $(INTO)/generated/python/facegate/py.typed
 	@$(BIN)/buf build -o $(INTO)/generated/facegate.binpb
 	@$(BIN)/python -m gateway.config.docs $(INTO)/docs
+	@$(BIN)/python -m gateway.cli.reference $(INTO)/docs
 	@$(BIN)/python -m gateway.rpc.errors_page $(INTO)/docs
 	@$(BIN)/python -m gateway.telemetry.docs $(INTO)/docs
 	@$(BIN)/python -m scripts.chart.docs $(INTO)/helm/facegate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from gateway.cli.call_failure import CallFailure
+from gateway.cli.diagnosis import diagnose
 from gateway.cli.options import Target
 
 # UNAVAILABLE alone is worth a retry: gRPC's core also says RESOURCE_EXHAUSTED, for a message that is too large.
@@ -55,6 +57,8 @@ class Client:
     """A connection to a gateway. Every call raises CallFailure and nothing else."""
 
     def __init__(self, channel: grpc.aio.Channel, target: Target) -> None:
+        self._target = target
+        self._diagnosis: asyncio.Task[str] | None = None
         self._metadata = (("authorization", f"Bearer {target.token}"),) if target.token else ()
         self._search = FaceSearchServiceStub(channel)
         self._admin = AdminServiceStub(channel)
@@ -100,9 +104,18 @@ class Client:
         try:
             return await method(request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise decode(error) from None
+            failure = decode(error)
+            if _met_nobody(error, failure):
+                failure.message = await self._why() or failure.message
+            raise failure from None
         except grpc.aio.UsageError as error:
             raise CallFailure("UNKNOWN", str(error)) from None
+
+    async def _why(self) -> str:
+        """Why nobody answers; found out once for all calls."""
+        if self._diagnosis is None:
+            self._diagnosis = asyncio.create_task(asyncio.to_thread(diagnose, self._target))
+        return await asyncio.shield(self._diagnosis)
 
 
 @asynccontextmanager
@@ -112,10 +125,11 @@ async def connect(target: Target) -> AsyncIterator[Client]:
     if _is_this_machine(target.address):
         # gRPC would ask a proxy of the environment for it: a probe inside a container would reach the proxy's machine.
         options = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
-    if target.tls_ca is None:
+    if target.tls is None:
         channel = grpc.aio.insecure_channel(target.address, options=options)
     else:
-        credentials = grpc.ssl_channel_credentials(target.tls_ca)
+        tls = target.tls
+        credentials = grpc.ssl_channel_credentials(tls.authorities, tls.client_key, tls.client_cert)
         channel = grpc.aio.secure_channel(target.address, credentials, options=options)
     async with channel:
         yield Client(channel, target)
@@ -141,6 +155,12 @@ def decode(error: grpc.aio.AioRpcError) -> CallFailure:
     except (DecodeError, TypeError):
         return failure
     return failure
+
+
+def _met_nobody(error: grpc.aio.AioRpcError, failure: CallFailure) -> bool:
+    """Whether gRPC itself made up the error: a server's has trailers, FaceGate's a request id."""
+    made_up = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    return made_up and not failure.request_id and not error.trailing_metadata()
 
 
 def _read_detail(detail: Any, failure: CallFailure) -> None:

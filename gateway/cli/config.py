@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.failure import Failure
-from gateway.cli.terminal import say
+from gateway.cli.terminal import complain, say
 
 if TYPE_CHECKING:
     from gateway.config import Config, TenantConfig
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   facegate config check facegate.yaml
-  FACEGATE_SERVER__LISTEN=127.0.0.1:0 facegate config check facegate.yaml"""
+  FACEGATE_SERVER__LISTEN=127.0.0.1:0 facegate config check facegate.yaml
+  helm template facegate helm/facegate --show-only templates/configmap.yaml |
+    yq -r '.data["facegate.yaml"]' | facegate config check --skip-files --strict -"""
 
 
 @click.group(name="config")
@@ -26,13 +29,25 @@ def command() -> None:
 
 
 @command.command(epilog=_EXAMPLES)
-@click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--strict", is_flag=True, help="Exit with 1 for a warning too.")
+@click.option(
+    "--skip-files", is_flag=True, help="Leave out the files and variables that FILE names: not on this machine."
+)
+def check(file: Path, *, strict: bool, skip_files: bool) -> None:
     """Check FILE, the environment and the files that they name; then say what each tenant may do.
 
-    Every problem is printed, one a line, and the exit status is 1. No file's content is ever shown.
+    FILE `-` is standard input. Every problem is printed, one per line, as FILE:LINE: KEY: TEXT, and the exit status is 1.
+    Warnings are printed likewise, with status 0. The content of the files is never shown.
     """
-    say(*_explain(load(file)))
+    from gateway.config import config_warnings
+
+    config = load(Path("/dev/stdin") if file == Path("-") else file, check=not skip_files)
+    warnings = list(config_warnings(config, os.environ))
+    if strict and warnings:
+        raise Failure(*warnings)
+    complain(*(f"warning: {warning}" for warning in warnings))
+    say(*_explain(config))
 
 
 @command.command()
@@ -43,12 +58,15 @@ def schema() -> None:
     say(*json_schema_text().splitlines())
 
 
-def load(file: Path | None) -> Config:
-    """The configuration of `file` and the environment; every problem of it is a line of the failure."""
+def load(file: Path | None, *, check: bool = True) -> Config:
+    """The configuration of `file` and the environment; every problem of it is a line of the failure.
+
+    With `check`, the files and variables that it names are looked at too.
+    """
     from gateway.config import ConfigError, load_config
 
     try:
-        return load_config(file)
+        return load_config(file, check=check)
     except ConfigError as error:
         raise Failure(*error.problems) from None
 
@@ -59,10 +77,8 @@ def _explain(config: Config) -> Iterator[str]:
     yield f"the configuration is good (version {config.version})"
     yield f"serves on {server.listen} ({wire}), operators on {config.ops.listen}"
     yield f"searches at {config.upstream.base_url} with {len(config.upstream.credentials)} credential(s)"
-    if not config.tenants:
-        yield "no tenants: every call will be refused"
     if server.tls.client_ca_file:
-        yield "takes connections with a client certificate only, beside whatever else a caller shows"
+        yield "takes connections with a client certificate only, in addition to whatever else a caller shows"
     for tenant in config.tenants:
         yield f"tenant {tenant.id} ({tenant.role})"
         yield f"  proves itself by  {'; '.join(_ways(config, tenant)) or 'nothing: nobody can call as this tenant'}"

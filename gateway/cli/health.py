@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
 from gateway.cli.failure import Failure
-from gateway.cli.options import Target, address_option, target_from
+from gateway.cli.options import Target, probe_options
 from gateway.cli.terminal import say
 
 _EXAMPLES = """\b
@@ -18,15 +17,14 @@ Examples:
 
 
 @click.command(name="health", epilog=_EXAMPLES)
-@address_option
+@probe_options
 @click.option("--service", default="", help="The service to ask about, or `liveness`. Default: the whole gateway.")
-@click.option("--tls-ca", type=click.Path(path_type=Path), help="Authorities of the gateway's certificate, PEM.")
 @click.option("--timeout", default=2.0, show_default=True, type=click.FloatRange(0, 60, min_open=True), help="Seconds.")
-def command(target: str, service: str, tls_ca: Path | None, timeout: float) -> None:
+def command(where: Target, service: str, timeout: float) -> None:
     """Ask a gateway whether it serves: exit status 0 if it does, 1 if not."""
-    status = asyncio.run(_check(target_from(target, None, tls_ca), service, timeout))
+    status = asyncio.run(_check(where, service, timeout))
     if status != "SERVING":
-        raise Failure(f"{target} is {status}")
+        raise Failure(f"{where.address} is {status}")
     say(status)
 
 

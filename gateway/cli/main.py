@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ COMMANDS = {
     "demo": "Show a search end to end on this machine: sandbox, gateway, a real photo.",
     "search": "Search the faces of images in a face set.",
     "quota": "Show the caller's limits and what is left of them.",
-    "usage": "Show the caller's use, a row a day; operators see all tenants.",
-    "purge": "Make cached answers dead on every replica (operators).",
+    "usage": "Show the caller's usage per day; operators see all tenants.",
+    "purge": "Invalidate cached answers on every replica (operators).",
     "health": "Ask a gateway whether it serves; the exit status is for probes.",
     "config": "Check a configuration, or print its schema.",
     "token": "Make a token for a tenant's callers.",
@@ -44,6 +45,16 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"gateway.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name.lower(), COMMANDS, n=1, cutoff=0.5)
+            hint = f"did you mean `facegate {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
+            ctx.fail(f"no such command: {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cli.options import Target, target_from, target_options
+from gateway.cli.options import Target, target_options
 from gateway.cli.terminal import say
 
 _EXAMPLES = """\b
@@ -23,9 +22,7 @@ Examples:
 @click.option("--tenant", help="Every cached answer of a tenant, by its id.")
 @click.option("--face-set", help="Of that tenant, only the answers of this face set (its alias).")
 def command(
-    target: str,
-    token_file: Path | None,
-    tls_ca: Path | None,
+    where: Target,
     tenant: str | None,
     face_set: str | None,
     *,
@@ -36,7 +33,7 @@ def command(
         raise click.UsageError("choose a scope: --all, or --tenant with or without --face-set")
     if face_set is not None and tenant is None:
         raise click.UsageError("--face-set needs --tenant")
-    reply = asyncio.run(_purge(target_from(target, token_file, tls_ca), tenant, face_set))
+    reply = asyncio.run(_purge(where, tenant, face_set))
     scope = "everything" if everything else f"tenant {tenant}" + (f", face set {face_set}" if face_set else "")
     say(f"purged {scope}: epoch {reply.epoch} is in force")
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cli.options import Target, target_from, target_options
+from gateway.cli.options import Target, target_options
 from gateway.cli.terminal import say
 
 _EXAMPLES = """\b
@@ -20,15 +19,15 @@ Examples:
 @click.command(name="quota", epilog=_EXAMPLES)
 @target_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-def command(target: str, token_file: Path | None, tls_ca: Path | None, *, as_json: bool) -> None:
+def command(where: Target, *, as_json: bool) -> None:
     """Show the limits of the calling tenant and what is left of them. Costs nothing."""
-    reply = asyncio.run(_ask(target_from(target, token_file, tls_ca)))
+    reply = asyncio.run(_ask(where))
     if as_json:
         from gateway.cli.messages import as_json_text
 
         say(as_json_text(reply))
         return
-    from gateway.cli.output import bar, clock_time, print_table
+    from gateway.cli.output import Bar, clock_time, print_table
 
     estimate = " (an estimate: the quota store is out)" if reply.degraded else ""
     say(f"tenant {reply.tenant}{estimate}; face sets: {', '.join(reply.face_sets) or 'none'}")
@@ -38,7 +37,7 @@ def command(target: str, token_file: Path | None, tls_ca: Path | None, *, as_jso
     rows = [
         (
             limit.id,
-            bar(limit.used, limit.limit),
+            Bar(limit.used, limit.limit),
             str(limit.used),
             str(limit.limit),
             str(limit.remaining),

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from gateway.cli import messages
 from gateway.cli.call_failure import CallFailure
-from gateway.cli.output import clock_time, print_table
+from gateway.cli.output import clock_day, clock_time, print_table
 from gateway.cli.terminal import cell, complain, json_line, say
 
-_COLUMNS = ("image", "outcome", "person", "face", "score", "enrolled", "cache")
+_COLUMNS = ("image", "person", "face", "score", "enrolled", "cache")
 
 
 class Report:
@@ -38,16 +38,16 @@ class Report:
         if self._progress is not None:
             self._progress.stop()
         if self._rows:
-            print_table(_COLUMNS, _with_short_names(self._rows), numbers=("score",), whole=("person", "face", "score"))
+            print_table(_COLUMNS, _with_short_names(self._rows), numbers=("score",), names=("image",))
 
     def answered(self, image: Path, reply: Any) -> None:
         """A search that was answered. Raises CallFailure if the answer cannot be shown."""
         if self._as_json:
             self._print(json_line({"image": str(image), "response": messages.as_mapping(reply)}))
         elif self._tabulates:
-            self._rows += _rows(image, reply)
+            self._rows += _table_rows(image, reply)
         else:
-            for row in _rows(image, reply):
+            for row in _lines(image, reply):
                 self._print("  ".join(cell(text) for text in row if text))
         self._advance()
 
@@ -86,22 +86,29 @@ def _with_short_names(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [(Path(image).name, *cells) for image, *cells in rows]
 
 
-def _rows(image: Path, reply: Any) -> list[tuple[str, ...]]:
+def _lines(image: Path, reply: Any) -> list[tuple[str, ...]]:
+    """What a line per match says, with everything that is known of it."""
     outcome, cache = messages.outcome(reply), messages.cache_status(reply)
-    if not reply.matches:
-        return [(str(image), outcome, "", "", "", "", cache)]
-    return [
-        (
-            str(image),
-            outcome,
-            str(match.person_id),
-            str(match.face_id),
-            f"{match.score:.3f}",
-            clock_time(match.create_time.seconds) if match.HasField("create_time") else "",
-            cache,
-        )
-        for match in reply.matches
+    return [(str(image), outcome, *_ids(match), _enrolled(match, clock_time), cache) for match in reply.matches] or [
+        (str(image), outcome, cache)
     ]
+
+
+def _table_rows(image: Path, reply: Any) -> list[tuple[str, ...]]:
+    """The same in 80 columns: who was found says that there was a match, and the day of enrolment is enough."""
+    cache = messages.cache_status(reply)
+    return [(str(image), *_ids(match), _enrolled(match, clock_day), cache) for match in reply.matches] or [
+        (str(image), messages.outcome(reply), "", "", "", cache)
+    ]
+
+
+def _ids(match: Any) -> tuple[str, str, str]:
+    return str(match.person_id), str(match.face_id), f"{match.score:.3f}"
+
+
+def _enrolled(match: Any, written: Callable[[float], str]) -> str:
+    """When; empty if the vendor did not say."""
+    return written(match.create_time.seconds) if match.HasField("create_time") else ""
 
 
 def _progress(total: int) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.options import Target, target_from, target_options
+from gateway.cli.options import Target, target_options
 
 if TYPE_CHECKING:
     from gateway.cli.client import Client
@@ -21,6 +21,7 @@ _EXAMPLES = """\b
 Examples:
   facegate search photo.jpg --face-set employees
   facegate search photos/ --face-set employees --max-results 5 --json
+  curl -s https://example.com/photo.jpg | facegate search - --face-set employees
   facegate search a.jpg b.png --face-set employees --target gateway:50051 \\
       --token-file token --tls-ca ca.pem"""
 
@@ -36,22 +37,24 @@ class Question:
 
 
 @click.command(name="search", epilog=_EXAMPLES)
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="IMAGE...")
 @click.option("--face-set", required=True, help="Alias of the face set to search.")
 @target_options
 @click.option("--threshold", type=float, help="Lowest similarity that counts, 0 to 1. Default: the gateway's, 0.8.")
-@click.option("--max-results", type=int, help="Most matches an image, 1 to 10. Default: the gateway's, 1.")
+@click.option(
+    "--max-results", type=int, help="Maximum number of matches per image, 1 to 10. Default: the gateway's, 1."
+)
 @click.option(
     "--timeout", default=30.0, show_default=True, type=click.FloatRange(0, 600, min_open=True), help="Seconds."
 )
-@click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 64), help="Searches at once.")
-@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON an image.")
+@click.option(
+    "--concurrency", default=8, show_default=True, type=click.IntRange(1, 64), help="Searches at the same time."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per image.")
 def command(
     images: tuple[Path, ...],
     face_set: str,
-    target: str,
-    token_file: Path | None,
-    tls_ca: Path | None,
+    where: Target,
     threshold: float | None,
     max_results: int | None,
     timeout: float,
@@ -61,7 +64,7 @@ def command(
 ) -> int:
     """Search the faces of images in a face set of the caller's tenant.
 
-    IMAGE is a JPEG or PNG file, or a folder of them. The exit status is 0 if every search was answered, with or without
+    IMAGE is a JPEG or PNG file, a folder of them, or `-` for standard input. The exit status is 0 if every search was answered, with or without
     a match, and 1 if one failed; a failed one is a line on stderr.
     """
     from gateway.cli.images import image_files
@@ -69,7 +72,6 @@ def command(
 
     files = image_files(images)
     question = Question(face_set, threshold, max_results, timeout)
-    where = target_from(target, token_file, tls_ca)
     with Report(len(files), as_json=as_json) as report:
         try:
             asyncio.run(_search_all(where, question, files, report, concurrency))

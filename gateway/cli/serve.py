@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,11 @@ async def _serve(config: Config, config_file: Path | None) -> None:
     import structlog
 
     from gateway.app import StartError, open_gateway
+    from gateway.config import unused_variables
 
     log = structlog.get_logger(__name__)
+    if ignored := unused_variables(config, os.environ):
+        log.warning("config.variables_ignored", variables=ignored)
     reloads = Reloads()
     signals = OnSignal(
         on_leave=lambda name: log.info("server.draining", signal=name),

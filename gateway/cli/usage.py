@@ -1,17 +1,16 @@
-"""`facegate usage`: what was used, a row a day; for operators, a row a tenant."""
+"""`facegate usage`: what was used, one row per day; for operators, one row per tenant."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
 from gateway.cli.failure import Failure
-from gateway.cli.options import Target, target_from, target_options
+from gateway.cli.options import Target, target_options
 from gateway.cli.terminal import say
 
 _NUMBERS = ("searches", "cache_hits", "quota_rejections", "failures", "upstream_calls", "charged_units")
@@ -31,11 +30,9 @@ Examples:
 @click.option("--end", type=_DAY, metavar="YYYY-MM-DD", help="The day after the last one (UTC). Default: now.")
 @click.option("--all-tenants", is_flag=True, help="The sums of every tenant; needs the role operator.")
 @click.option("--tenant", help="The sums of one tenant; needs the role operator.")
-@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON a row.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per row.")
 def command(
-    target: str,
-    token_file: Path | None,
-    tls_ca: Path | None,
+    where: Target,
     start: datetime | None,
     end: datetime | None,
     tenant: str | None,
@@ -43,10 +40,9 @@ def command(
     all_tenants: bool,
     as_json: bool,
 ) -> None:
-    """Show the calling tenant's use, a row a day. Costs nothing."""
+    """Show the calling tenant's usage, one row per day. Costs nothing."""
     if all_tenants and tenant is not None:
         raise click.UsageError("--all-tenants and --tenant exclude each other")
-    where = target_from(target, token_file, tls_ca)
     if all_tenants or tenant is not None:
         first, rows = "tenant", asyncio.run(_tenants(where, tenant or "", start, end))
     else:
@@ -60,22 +56,22 @@ def command(
 
 
 def _print(first: str, rows: Sequence[Any]) -> None:
-    from gateway.cli.output import bar, clock_time, print_table
+    from gateway.cli.output import Bar, clock_day, print_table
 
     if not rows:
-        say("no use in this period")
+        say("no usage in this period")
         return
     most = max(row.searches for row in rows)
     cells = [
         (
-            row.tenant if first == "tenant" else clock_time(row.day.seconds)[:10],
-            bar(row.searches, most),
+            row.tenant if first == "tenant" else clock_day(row.day.seconds),
+            Bar(row.searches, most),
             *(str(getattr(row, name)) for name in _NUMBERS),
         )
         for row in rows
     ]
     titles = [name.replace("_", " ") for name in _NUMBERS]
-    print_table((first, "", *titles), cells, numbers=titles)
+    print_table((first, "", *titles), cells, numbers=titles, names=("tenant",))
 
 
 async def _days(target: Target, start: datetime | None, end: datetime | None) -> list[Any]:

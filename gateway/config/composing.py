@@ -60,7 +60,7 @@ def compose(text: str, pause: Pause, listed: str = "") -> Composed:
     parser.get_event()
     following = parser.get_event()
     if not isinstance(following, yaml.StreamEndEvent):
-        raise _problem(following, "a second document begins: keep one")
+        raise _problem(following, "a second document begins: keep one, such as by removing this `---` line")
     if composer.problems:
         raise ConfigError(tuple(composer.problems))
     stands_alone = not composer.anchors and start.tags is None and start.version is None

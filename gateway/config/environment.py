@@ -3,20 +3,25 @@
 `FACEGATE_SERVER__LISTEN` sets `server.listen`: two underscores go one level down, a number counts list entries from 0,
 and the value is read as YAML (a scalar, or a list or mapping in flow style). For a setting that is text, a value that
 YAML would take for something else is the text itself: `[::1]:50051` and `2024` need no quotes.
+
+A variable is meant as a setting if it has two underscores, or if only their number is wrong (`FACEGATE_SERVER_LISTEN`,
+which is an error). Others, such as `FACEGATE_API_ID` of somebody's deployment, are ignored, and that is said once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from gateway.config.document import read_document
 from gateway.config.problems import ConfigError
 
 PREFIX = "FACEGATE_"
-NOT_SETTINGS = frozenset({"FACEGATE_CONFIG", "FACEGATE_TARGET"})
-"""Variables of the command line: the configuration's file, and where client commands call."""
+NOT_SETTINGS = frozenset(
+    f"{PREFIX}{name}" for name in ("CONFIG", "TARGET", "TOKEN_FILE", "TLS", "TLS_CA", "CLIENT_CERT", "CLIENT_KEY")
+)
+"""Variables of the command line: the configuration's file, and how client commands call."""
 
 # Kubernetes sets these in every pod beside a Service whose name starts with `facegate`.
 _SERVICE_LINK = re.compile(
@@ -28,18 +33,19 @@ Path = tuple[str, ...]
 
 
 def overlay(
-    document: dict[str, Any], environ: Mapping[str, str], is_text: Callable[[Path], bool]
+    document: dict[str, Any], environ: Mapping[str, str], is_text: Callable[[Path], bool], keys: Collection[str]
 ) -> tuple[dict[str, Any], dict[Path, str], list[str]]:
     """Lays the settings of `environ` over `document`, which it leaves as it is; `is_text` knows which hold text.
 
-    Returns the new document, the variable that set each path, and the problems of variables that could not be laid.
+    `keys` are the dotted paths of all settings. Returns the new document, the variable that set each path, and the
+    problems of variables that could not be laid.
     """
     result: dict[str, Any] = document
     sources: dict[Path, str] = {}
     problems: list[str] = []
     exempt = NOT_SETTINGS | _named_variables(document)
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name in exempt or _is_service_link(name, environ[name]):
+        if name in exempt or not names_setting(name, environ[name], keys):
             continue
         path = tuple(part.lower() for part in name[len(PREFIX) :].split("__"))
         try:
@@ -50,6 +56,27 @@ def overlay(
         else:
             sources[path] = name
     return result, sources, problems
+
+
+def names_setting(name: str, value: str, keys: Collection[str]) -> bool:
+    """Whether a variable is meant as a setting: it has two underscores, or is a setting's name but for their number."""
+    if not name.startswith(PREFIX) or _is_service_link(name, value):
+        return False
+    rest = name[len(PREFIX) :].lower()
+    return "__" in rest or rest in {key.replace(".", "_") for key in keys}
+
+
+def ignored_variables(environ: Mapping[str, str], named: Collection[str], keys: Collection[str]) -> list[str]:
+    """Variables with the prefix that are neither settings nor anything else; `named` hold the configuration's secrets."""
+    return [
+        name
+        for name in sorted(environ)
+        if name.startswith(PREFIX)
+        and name not in NOT_SETTINGS
+        and name not in named
+        and not _is_service_link(name, environ[name])
+        and not names_setting(name, environ[name], keys)
+    ]
 
 
 def _read(raw: str, *, text: bool) -> Any:

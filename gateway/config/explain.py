@@ -19,6 +19,7 @@ _SECRET = re.compile(r"secret|token|password|key|credential|api_id|auth|face_set
 _SPEAKING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _LONGEST_WORD = 20
 
+_SHAPES = frozenset({"tuple_type", "dict_type", "model_type", "model_attributes_type"})
 _EXPECTED = {
     "string_type": "must be text in quotes",
     "int_type": "must be a whole number",
@@ -48,7 +49,20 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
         return key, "is required"
     expected = _expected(error, context)
     shows = expected.startswith("must be ") and "[key]" not in error["loc"]
-    return key, expected + (_got(error["type"], location, error["input"]) if shows else "")
+    got = _got(error["type"], location, error["input"]) if shows else ""
+    return key, expected + got + (_such_as(error["type"], location, model) if got or shows else "")
+
+
+def _such_as(kind: str, location: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    """How the setting is written, for a value of another shape than it has."""
+    from gateway.config.examples import example  # only a configuration that is refused needs it
+
+    if kind == "string_type":
+        return ', such as "2024"'
+    if kind not in _SHAPES:
+        return ""
+    text = example(location, model)
+    return f", such as `{text}`" if text else ""
 
 
 def dotted(location: tuple[str | int, ...]) -> str:
@@ -99,6 +113,9 @@ def _unknown(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
     prefix = f"{parent}." if parent else ""
     siblings = [k[len(prefix) :] for k in known if k.startswith(prefix) and "." not in k[len(prefix) :]]
     name = str(location[-1]).lower()
+    flat = [key for key in known if not prefix and key.replace(".", "_") == name]
+    if flat:
+        return f'unknown key, did you mean "{flat[0]}"?'
     near = difflib.get_close_matches(name, siblings, n=1, cutoff=0.5)
     if near:
         return f'unknown key, did you mean "{dotted((*location[:-1], near[0]))}"?'

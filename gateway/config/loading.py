@@ -8,26 +8,26 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from gateway.config.document import SMALLER, read_document
+from gateway.config.document import read_document
 from gateway.config.entries import read_entries
 from gateway.config.environment import PREFIX, overlay
-from gateway.config.explain import dotted, explain
+from gateway.config.explain import dotted, explain, known_keys
 from gateway.config.files import file_problems
 from gateway.config.kinds import holds_text
 from gateway.config.problems import ConfigError
+from gateway.config.reading import read_content
 from gateway.config.rules import RULES
 from gateway.config.schema import Config
 from gateway.config.tenants import TenantConfig
-from gateway.files import FileTooLarge, NotAFile, read_file
 from gateway.pace import Pause, without_pause
 
-MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_PROBLEMS = 200
 MAX_BROKEN_TENANTS = 100
 
@@ -42,10 +42,23 @@ _ENTRY = re.compile(r"(.*\.[0-9]+)\..*")
 def load_config(file: Path | None, environ: Mapping[str, str] | None = None, *, check: bool = True) -> Config:
     """Loads `file` (None: defaults alone), lays `environ` (None: this process's) over it and checks all of it.
 
-    With `check`, the files and variables that it names are looked at too. Raises `ConfigError`.
+    With `check`, the files and variables that it names are looked at too. Raises `ConfigError`, whose problems begin with
+    the file's name and the line.
     """
     environ = os.environ if environ is None else environ
-    config, problems, broken = _load(b"" if file is None else _read(file), environ, None, without_pause)
+    if file is None:
+        return _checked(b"", environ, check=check)
+    content = read_content(file)
+    try:
+        return _checked(content, environ, check=check)
+    except ConfigError as error:
+        from gateway.config.placing import placed  # only a configuration that is refused needs it
+
+        raise placed(error, str(file), content) from None
+
+
+def _checked(content: bytes, environ: Mapping[str, str], *, check: bool) -> Config:
+    config, problems, broken = _load(content, environ, None, without_pause)
     if check:
         # What is broken was taken out of `config`; that it, or a part of a list's entry, is missing now is no problem of
         # its own.
@@ -72,6 +85,12 @@ def parse_config(text: str, environ: Mapping[str, str] | None = None) -> Config:
     """The configuration in the YAML `text` under the settings of `environ` (None: none). Raises `ConfigError`."""
     config, problems, _ = _parse(read_document(text), environ or {}, without_pause)
     return _good(config, problems)
+
+
+@cache
+def all_keys() -> frozenset[str]:
+    """The dotted paths of all settings."""
+    return frozenset(known_keys(Config))
 
 
 def _load(
@@ -102,7 +121,7 @@ def _parse(document: Any, environ: Mapping[str, str], pause: Pause) -> tuple[Con
     """The configuration without what is broken in it, a line for each problem, and the keys of what is broken."""
     if document is not None and not isinstance(document, dict):
         raise ConfigError(("the document must be a mapping of settings, such as `server: {listen: 127.0.0.1:50051}`",))
-    merged, sources, problems = overlay(document or {}, environ, lambda path: holds_text(path, Config))
+    merged, sources, problems = overlay(document or {}, environ, lambda path: holds_text(path, Config), all_keys())
     settings = _without_blanks(merged, pause)
     _release(merged, pause)
     left_out = _validate_tenants(settings, pause)
@@ -121,7 +140,7 @@ def _parse(document: Any, environ: Mapping[str, str], pause: Pause) -> tuple[Con
             _take_out(settings, location)
         config, errors = _validate(settings)
     for location, key, text_ in found:
-        problems.append(f"{key}: {text_}{_source(location, sources)}")
+        problems.append(f"{key}: {text_}{_source(location, sources, unknown=text_.startswith('unknown key'))}")
     broken_keys = [dotted(location) for location in broken]
     for rule in RULES:
         if not any(_overlaps(read, key) for read in rule.reads for key in broken_keys):
@@ -168,25 +187,6 @@ def _refuse_all(error: ValidationError) -> NoReturn:
     raise ConfigError((*(f"{key}: {text}" for key, text in first), f"and {count - MAX_PROBLEMS} more problems"))
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return _content(file)
-    except FileTooLarge:
-        raise ConfigError((f"{file}: is larger than {MAX_FILE_BYTES} bytes (16 MiB): {SMALLER}",)) from None
-    except OSError as error:
-        why = error.strerror or "not a file"
-        raise ConfigError((f"{file}: cannot be read ({why}): name the configuration by --config",)) from None
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return read_file(file, MAX_FILE_BYTES)
-    except NotAFile:
-        # `facegate config check` also takes a pipe.
-        with file.open("rb") as piped:
-            return piped.read(MAX_FILE_BYTES + 1)
-
-
 def _without_blanks(value: Any, pause: Pause) -> Any:
     """Settings without blank (null) ones, which mean the default, and without entries of blanks alone at lists' ends."""
     if isinstance(value, dict):
@@ -227,9 +227,13 @@ def _overlaps(one: str, other: str) -> bool:
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-def _source(location: Location, sources: Mapping[tuple[str, ...], str]) -> str:
+def _source(location: Location, sources: Mapping[tuple[str, ...], str], *, unknown: bool = False) -> str:
     path = tuple(map(str, location))
     for length in range(len(path), 0, -1):
         if name := sources.get(path[:length]):
             return f" (set by {name})"
+    if unknown:
+        # What is not known at all may be so by a variable for something in it.
+        inner = next((name for source, name in sources.items() if source[: len(path)] == path), "")
+        return f" (set by {inner})" if inner else ""
     return ""

@@ -134,7 +134,12 @@ class UpstreamConfig(Section):
 
     @field_validator("base_url")
     @classmethod
-    def _without_slash(cls, value: str) -> str:
+    def _without_api(cls, value: str) -> str:
+        if "/faceset" in value:
+            # With it the path would come twice in every request, and the vendor would answer 404.
+            raise ValueError(
+                "must end before the API's path, which the gateway adds, such as https://cloudapi.peru.accuauth.com"
+            )
         return value.rstrip("/")
 
     @field_validator("rate_per_second")

@@ -1,7 +1,7 @@
 """THE error table: which gRPC status and which details each domain error becomes.
 
-No other file names a status code of an error. `docs/errors.md` is generated from here; a test compares the table with
-the exception tree and with the published `ErrorReason`.
+No other file chooses the status of one of FaceGate's own errors. `docs/errors.md` is generated from here; a test compares
+the table with the exception tree and with the published `ErrorReason`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ EVENTS: Mapping[str, str] = {
     "library.message": "A library wrote a warning or worse; its text is left out.",
     "log.malformed_event": "Something logged data in place of an event's name; it is left out.",
     "ops.listening": "The operators' listener serves, at `address`.",
+    "config.variables_ignored": "Environment variables begin with `FACEGATE_` and are no settings; they have no effect.",
     "process.variables_removed": "Environment variables that would print or store secrets were set; they have no effect.",
     "process.crashed": "An exception that nobody caught ended the process.",
     "process.thread_crashed": "An exception that nobody caught ended a thread.",

@@ -64,7 +64,7 @@ async def test_config_check_tells_every_problem(tmp_path: Path) -> None:
     assert result.status == 1
     assert result.out == ""
     assert len(result.err.splitlines()) == 4
-    assert 'facegate: server.listn: unknown key, did you mean "server.listen"?' in result.err
+    assert f'facegate: {file}:1: server.listn: unknown key, did you mean "server.listen"?' in result.err
     assert "(set by FACEGATE_CACHE__WIDEN)" in result.err
     assert "hunter2" not in result.err
 
@@ -86,7 +86,6 @@ async def test_config_check_says_what_each_tenant_may_do(tmp_path: Path) -> None
     file.write_text(GOOD)
     result = await facegate("config", "check", str(file), environ=SECRETS)
     assert result.status == 0
-    assert result.err == ""
     kyc, ops = result.out.split("tenant ")[1:]
     assert kyc.startswith("kyc (caller)")
     assert "may call          SearchFace, BulkSearchFaces, GetQuota, GetUsage\n" in kyc
@@ -99,6 +98,35 @@ async def test_config_check_says_what_each_tenant_may_do(tmp_path: Path) -> None
     assert "nothing: nobody can call as this tenant" in result.out
     for private in ("hunter2", "an-id", "employees-prod", "a" * 64):
         assert private not in result.out
+
+
+async def test_a_warning_is_a_failure_if_it_is_asked_for(tmp_path: Path) -> None:
+    """`--strict`, for pipelines: a tenant that nobody can be, and a variable that sets nothing."""
+    file = tmp_path / "facegate.yaml"
+    file.write_text(GOOD)
+    call, environ = ("config", "check", str(file)), {**SECRETS, "FACEGATE_API_SECRET": "hunter3"}
+    relaxed = await facegate(*call, environ=environ)
+    strict = await facegate(*call, "--strict", environ=environ)
+    assert (relaxed.status, strict.status, strict.out) == (0, 1, "")
+    lines, new = strict.err.splitlines(), "`facegate token new ops`"
+    assert lines[0].startswith("facegate: FACEGATE_API_SECRET: no setting, so ignored")
+    assert lines[1:] == [
+        "facegate: tenants.0 (kyc): its SPIFFE ids cannot be shown: set server.tls.client_ca_file",
+        f"facegate: tenants.1 (ops): nobody can call as this tenant: add principals, such as one of {new}",
+    ]
+    assert relaxed.err == strict.err.replace("facegate: ", "facegate: warning: ")
+    assert "hunter" not in relaxed.out + relaxed.err + strict.err
+
+
+async def test_a_configuration_is_checked_without_the_files_that_it_names() -> None:
+    """As the chart makes it, by a pipe: the files are in the pod alone."""
+    text = b"upstream: {credentials: [{name: a, api_id_file: /gone/id, api_secret_file: /gone/secret}]}\ntenants: %s"
+    good = await facegate("config", "check", "--skip-files", "-", given=text % b"[{id: a}]")
+    bad = await facegate("config", "check", "--skip-files", "-", given=text % b"[{id: A}]")
+    assert (good.status, bad.status) == (0, 1)
+    assert "/gone" not in good.err
+    assert bad.err.startswith("facegate: /dev/stdin:2: tenants.0.id: must be")
+    assert bad.err.count("\n") == 1
 
 
 async def test_config_schema_is_json() -> None:

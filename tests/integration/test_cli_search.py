@@ -46,6 +46,18 @@ async def test_a_search_prints_its_matches(photos: Path) -> None:
     assert request.max_results == 3
 
 
+async def test_an_image_may_come_by_standard_input(photos: Path) -> None:
+    """`-`: a photo that is piped is never a file. Without anything in it nothing is sent."""
+    async with fake_gateway() as (fake, address):
+        call = ("search", "-", "--face-set", "e", "--target", address)
+        result = await facegate(*call, given=jpeg(128, 128))
+        empty = await facegate(*call, given=b"")
+    assert result.status == 0
+    assert result.out.startswith("-  matched  1  ")
+    assert [request.image.content for request in fake.requests] == [jpeg(128, 128)]
+    assert (empty.status, empty.err) == (1, "facegate: -: NOT_SENT: standard input is empty\n")
+
+
 async def test_what_is_not_given_is_left_to_the_gateway(photos: Path) -> None:
     """Defaults are the server's: absent parameters stay absent."""
     async with fake_gateway() as (fake, address):
@@ -74,7 +86,7 @@ async def test_a_terminal_gets_a_table_and_several_images_a_progress_bar(photos:
     assert "0/3" in several.out
     assert "searching" not in one.out
     lines = several.out.splitlines()
-    (heading,) = [line for line in lines if all(word in line for word in ("image", "outcome", "person", "score"))]
+    (heading,) = [line for line in lines if all(word in line for word in ("image", "person", "face", "score"))]
     rows = lines[lines.index(heading) :]
     for name in ("a.jpg", "b.jpeg", "c.PNG"):
         (row,) = [line for line in rows if name in line]

@@ -111,6 +111,23 @@ async def test_the_garbage_collector_leaves_alone_what_the_start_has_made(tmp_pa
     assert int(frozen.read_text()) > 10_000
 
 
+async def test_variables_that_are_no_settings_are_named_once() -> None:
+    """In one line of the log, without their values; the gateway serves."""
+    process = await started(
+        "serve", environ={**SETTINGS, "FACEGATE_SERVER__LISTEN": "127.0.0.1:0", "FACEGATE_ID": "hunter2"}
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        while (event := json.loads(await process.stdout.readline()))["event"] != "config.variables_ignored":
+            pass
+    process.send_signal(signal.SIGTERM)
+    result = await ended(process)
+    assert event["variables"] == ["FACEGATE_ID"]
+    assert "config.variables_ignored" not in result.out
+    assert result.status == 0
+    assert "hunter2" not in result.out + result.err
+
+
 async def test_a_second_gateway_on_the_port_is_refused() -> None:
     """It says so in one line and ends with status 1; the first goes on."""
     async with serving() as (process, addresses):

@@ -25,8 +25,12 @@ async def started(
     environ: Mapping[str, str] | None = None,
     output: int = asyncio.subprocess.PIPE,
     before: Sequence[str] = (),
+    given: int | None = None,
 ) -> asyncio.subprocess.Process:
-    """`facegate ARGUMENTS`, running; `output` is where both of its streams go, `before` a command that runs the rest."""
+    """`facegate ARGUMENTS`, running; `output` is where both of its streams go, `before` a command that runs the rest.
+
+    `given` is its standard input, this process's own without one.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FACEGATE_")}
     return await asyncio.create_subprocess_exec(
         *before,
@@ -36,6 +40,7 @@ async def started(
         *arguments,
         stdout=output,
         stderr=output,
+        stdin=given,
         env={**clean, **(environ or {})},
     )
 
@@ -52,9 +57,18 @@ async def ended(process: asyncio.subprocess.Process, within_seconds: float = 60)
     return Ended(process.returncode or 0, (out or b"").decode(), (err or b"").decode())
 
 
-async def facegate(*arguments: str, environ: Mapping[str, str] | None = None) -> Ended:
-    """Runs `facegate ARGUMENTS` to its end."""
-    return await ended(await started(*arguments, environ=environ))
+async def facegate(*arguments: str, environ: Mapping[str, str] | None = None, given: bytes | None = None) -> Ended:
+    """Runs `facegate ARGUMENTS` to its end; `given` is its standard input."""
+    if given is None:
+        return await ended(await started(*arguments, environ=environ))
+    reading, writing = os.pipe()
+    try:
+        process = await started(*arguments, environ=environ, given=reading)
+    finally:
+        os.close(reading)
+    with os.fdopen(writing, "wb") as pipe, suppress(BrokenPipeError):
+        await asyncio.to_thread(pipe.write, given)
+    return await ended(process)
 
 
 async def on_a_terminal(*arguments: str, columns: int = 120) -> Ended:

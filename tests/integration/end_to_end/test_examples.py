@@ -20,7 +20,7 @@ async def test_the_example_client_searches_at_the_example_gateway(tmp_path: Path
     async with sandbox_process() as sandbox:
         # As it is, but for the sandbox's port.
         settings["upstream"]["base_url"] = sandbox.url
-        pair = {"FACEGATE_API_ID": SANDBOX_API_ID, "FACEGATE_API_SECRET": SANDBOX_API_SECRET}
+        pair = {"SANDBOX_API_ID": SANDBOX_API_ID, "SANDBOX_API_SECRET": SANDBOX_API_SECRET}
         async with gateway_process(tmp_path, settings, **pair) as gateway:
             client = await asyncio.create_subprocess_exec(
                 *(sys.executable, ROOT / "clients" / "python" / "search.py", DEMO_QUERY, "employees", gateway.address),

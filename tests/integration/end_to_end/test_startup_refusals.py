@@ -76,7 +76,8 @@ async def test_all_problems_come_at_once(tmp_path: Path) -> None:
     sections = missing_secret(tmp_path) | {"server": {"listn": "x", "listen": "0.0.0.0:0"}}
     result = await serve(tmp_path, **sections)
     assert result.status == 1
-    keys = [line.removeprefix("facegate: ").split(":")[0] for line in result.err.splitlines()]
+    file = tmp_path / "facegate.yaml"
+    keys = [line.removeprefix(f"facegate: {file}:").split(":")[1].strip() for line in result.err.splitlines()]
     # The last follows from the second: strangers may call on loopback alone.
     assert keys == [
         "server.listn",

@@ -57,6 +57,10 @@ def test_help_has_examples(arguments: list[str], capsys: Capture) -> None:
         ["token", "new", "Kyc!"],
         ["search", "photo.jpg", "--face-set", "a", "--max-results", str(2**31)],
         ["demo", "--listen", "0.0.0.0:0"],
+        ["demo", "--ops-listen", "0.0.0.0:0"],
+        ["quota", "--target", "gateway"],
+        ["health", "--target", "http://gateway:50051"],
+        ["quota", "--client-cert", "cert.pem"],
     ],
 )
 def test_wrong_usage_is_status_2_and_one_line(arguments: list[str], capsys: Capture) -> None:
@@ -76,6 +80,20 @@ def test_without_a_command_help_is_shown(arguments: list[str], capsys: Capture) 
     assert result.status == 2
     assert "Commands:" in result.out
     assert result.err == "facegate: a command is missing\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("serch", "search"), ("confg", "config"), ("Quota", "quota"), ("tokens", "token"), ("sandobx", "sandbox")],
+)
+def test_a_command_that_is_nearly_one(typed: str, meant: str, capsys: Capture) -> None:
+    """The one that was meant is named."""
+    assert f"did you mean `facegate {meant}`?" in facegate(capsys, typed).err
+
+
+def test_a_command_that_is_nothing_like_one(capsys: Capture) -> None:
+    """All are named."""
+    assert all(name in facegate(capsys, "x").err for name in COMMANDS)
 
 
 def test_the_version(capsys: Capture) -> None:

@@ -20,7 +20,31 @@ from gateway.config import ConfigError, parse_config
         ("[" * 100_000, "the document is nested deeper than 32 levels"),
         ("a: !!python/object/apply:os.system [ls]", "line 1, column 4: could not determine a constructor"),
         ("a: 2026-02-31", "a value cannot be read as YAML: put quotes around it"),
-        ("a: 1\n---\nb: 1", "line 2, column 1:"),
+        (
+            "a: 1\n---\nb: 1",
+            "line 2, column 1: a second document begins: keep one, such as by removing this `---` line",
+        ),
+        (
+            "server:\n\tlisten: x",
+            "line 2, column 1: a tab cannot indent: write spaces, such as two in front of `listen:`",
+        ),
+        ("server:\n  listen: x\n  \tdrain_seconds: 1", "line 3, column 3: a tab cannot indent: write spaces"),
+        (
+            "a: b: c",
+            "line 1, column 5: mapping values are not allowed in this context: correct the indentation, or put",
+        ),
+        (
+            "server:\nlisten\nx: 1",
+            "line 3, column 1: could not find expected ':': write `key: value`, such as `listen:",
+        ),
+        (
+            "a:\n  b: c\n d: e",
+            "line 3, column 2: did not find expected key: the keys of a mapping begin in the same column",
+        ),
+        ("- a\nb: 1", "line 2, column 1: did not find expected '-' indicator: the entries of a list begin in the same"),
+        ("a: [1", "line 2, column 1: did not find expected ',' or ']': close the bracket, such as `[a, b]`"),
+        ("a: 'x", "line 1, column 6: found unexpected end of stream: close the quotes"),
+        ("a: @b", "line 1, column 4: found character that cannot start any token: put the value in quotes, such as"),
         ("[1]", "the document must be a mapping of settings"),
         ("just text", "the document must be a mapping of settings"),
         ("\x00", "it holds characters that YAML does not allow"),

@@ -1,10 +1,10 @@
-"""Settings by environment go before the file, and a variable that sets nothing is an error."""
+"""Settings by environment take precedence over the file; a variable that is nearly one is an error, others are ignored."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.config import ConfigError, parse_config
+from gateway.config import ConfigError, config_warnings, parse_config, unused_variables
 
 
 def test_a_variable_goes_before_the_file() -> None:
@@ -79,7 +79,13 @@ def test_a_setting_that_is_text_is_taken_as_it_is() -> None:
     ("name", "value", "problem"),
     [
         ("FACEGATE_SERVER__LISTN", "x", 'server.listn: unknown key, did you mean "server.listen"?'),
-        ("FACEGATE_NONSENSE", "x", "nonsense: unknown key"),
+        ("FACEGATE_SEVER__LISTEN", "x", 'sever: unknown key, did you mean "server"?'),
+        ("FACEGATE_SERVER_LISTEN", "x", 'server_listen: unknown key, did you mean "server.listen"?'),
+        (
+            "FACEGATE_SERVER_TLS_CERT_FILE",
+            "x",
+            'server_tls_cert_file: unknown key, did you mean "server.tls.cert_file"?',
+        ),
         ("FACEGATE_CACHE__TTL_SECONDS", "long", 'cache.ttl_seconds: must be a number, not "long"'),
         ("FACEGATE_CACHE__TTL_SECONDS", "[", "cache.ttl_seconds: line 2"),
         ("FACEGATE_TENANTS", "[", "tenants: line 2"),
@@ -117,8 +123,28 @@ def test_what_is_no_setting_is_left_alone() -> None:
     )
 
 
-def test_the_value_of_an_unknown_variable_is_not_shown() -> None:
-    """It may be a secret under a mistyped name."""
-    with pytest.raises(ConfigError) as caught:
-        parse_config("", {"FACEGATE_API_SECRET": "hunter2"})
-    assert "hunter2" not in str(caught.value)
+def test_a_variable_that_is_no_setting_is_ignored_and_named() -> None:
+    """Among them the names of `examples/local.yaml` once the file names files: a deployment may have its own variables."""
+    environ = {
+        "FACEGATE_API_ID": "id",
+        "FACEGATE_API_SECRET": "hunter2",
+        "FACEGATE_NONSENSE": "[",
+        "FACEGATE_UPSTREAM_PROXY_USER": "x",
+        "FACEGATE_TOKEN_FILE": "/token",
+        "FACEGATE_TLS": "true",
+        "FACEGATE_CACHE__TTL_SECONDS": "30",
+        "FACEGATE_PORT": "tcp://10.0.0.1:50051",
+    }
+    config = parse_config("upstream: {credentials: [{name: a, api_id_file: /a, api_secret_file: /b}]}", environ)
+    ignored = ["FACEGATE_API_ID", "FACEGATE_API_SECRET", "FACEGATE_NONSENSE", "FACEGATE_UPSTREAM_PROXY_USER"]
+    assert unused_variables(config, environ) == ignored
+    line = next(config_warnings(config, environ))
+    assert line.startswith(f"{', '.join(ignored)}: no setting, so ignored")
+    assert "hunter2" not in line
+
+
+def test_a_variable_that_the_file_names_is_in_use() -> None:
+    """The same names in `examples/local.yaml` itself."""
+    text = "upstream: {credentials: [{name: a, api_id_env: FACEGATE_API_ID, api_secret_env: FACEGATE_API_SECRET}]}"
+    environ = {"FACEGATE_API_ID": "id", "FACEGATE_API_SECRET": "hunter2"}
+    assert unused_variables(parse_config(text, environ), environ) == []

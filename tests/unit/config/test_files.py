@@ -100,7 +100,7 @@ def test_files_are_looked_at_beside_other_problems(tmp_path: Path) -> None:
     file.write_text("cache: {ttl: 1}\nupstream: {ca_file: /nowhere/ca.pem, credentials: [{name: A!}]}")
     with pytest.raises(ConfigError) as caught:
         load_config(file, {})
-    keys = [problem.partition(":")[0] for problem in caught.value.problems]
+    keys = [problem.removeprefix(f"{file}:").split(":")[1].strip() for problem in caught.value.problems]
     assert sorted(keys) == ["cache.ttl", "upstream.ca_file", "upstream.credentials.0.name"]
 
 
