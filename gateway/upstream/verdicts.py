@@ -67,6 +67,7 @@ def by_code(code: int, retry_after: float | None) -> GatewayError | None:
 
 def by_status(status: str, code: int, retry_after: float | None, now: float) -> GatewayError:
     """The verdict of a body's `status` other than OK. `now` is wall-clock time (seconds since 1970)."""
+    status = status.upper()
     if status == "INVALID_ARGUMENT":
         return _image_rejected(status, "the face search service cannot search this image")
     kind = _BY_STATUS.get(status)

@@ -63,14 +63,14 @@ def read_answer(
     status = document.get("status")
     if not isinstance(status, str):
         raise by_code_alone(code, "schema_mismatch")
-    status = status.upper()
-    if status == "OK":
+    known = status.upper()
+    if known == "OK":
         # An error page, a part of an answer or a cache on the way may carry words of success. What is served, cached and
         # billed as an answer came with the code of one.
         if code != 200:
             raise by_code_alone(code, "unexpected_code")
         return _found(document, asked)
-    if status == "QUERY_FAILED" and _says_no_result(document):
+    if known == "QUERY_FAILED" and _says_no_result(document):
         if code not in (200, 400):
             raise by_code_alone(code, "unexpected_code")
         if no_result == "error":

@@ -17,11 +17,12 @@ from gateway.cli.signals import HANDLED, LEAVE, RELOAD
 from tests.support.command import ended, started
 from tests.support.connections import Connections
 
+pytestmark = pytest.mark.timed
+
 # Runs before the gateway's own code, and sends signals at the first event of Python's that fits.
 AT_A_MOMENT = """
 import os, sys
 
-pytestmark = pytest.mark.timed
 event, wanted = os.environ["MOMENT"].split(" ")
 numbers = [int(number) for number in os.environ["SIGNALS"].split(" ")]
 

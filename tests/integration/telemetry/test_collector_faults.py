@@ -27,6 +27,8 @@ from tests.support.tools import ROOT
 from tests.support.upstream import FakeUpstream
 from tests.support.valkey import free_port
 
+pytestmark = pytest.mark.timed
+
 METHOD = "/facegate.search.v1.FaceSearchService/SearchFace"
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -207,7 +209,6 @@ from gateway.clock import SystemClock
 from gateway.config.telemetry import TelemetryConfig
 from gateway.telemetry.setup import open_telemetry
 
-pytestmark = pytest.mark.timed
 
 async def main():
     async with open_telemetry(TelemetryConfig(), methods=[], tenants=[], clock=SystemClock(), environ={}):

@@ -17,6 +17,8 @@ from gateway.telemetry import lines
 from gateway.telemetry.lines import LineWriter, Queue
 from tests.support.tools import ROOT
 
+pytestmark = pytest.mark.timed
+
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Returns once `condition` holds."""
@@ -150,8 +152,6 @@ def test_a_full_disk_costs_nothing_that_the_queue_can_hold(monkeypatch: pytest.M
 CUT = """
 import os, resource, sys, time
 from gateway.telemetry import lines
-
-pytestmark = pytest.mark.timed
 lines.RETRY_SECONDS = 0.01
 descriptor = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
