@@ -103,32 +103,49 @@ async def fleet(folder: Path, lame_duck_seconds: float) -> AsyncIterator[Fleet]:
 
 
 @LAME_DUCK
-async def test_a_python_client_loses_no_call(tmp_path: Path, lame_duck_seconds: float) -> None:
+async def test_a_python_client_loses_hardly_a_call(tmp_path: Path, lame_duck_seconds: float) -> None:
     """gRPC's own round robin, with the defaults of everything else."""
-    outcomes = Outcomes()
-    async with fleet(tmp_path, lame_duck_seconds) as replicas:
-        options = (
-            *OWN_CONNECTION,
-            ("grpc.lb_policy_name", "round_robin"),
-            ("grpc.service_config_disable_resolution", 1),
-        )
-        async with grpc.aio.insecure_channel(f"ipv4:{replicas.addresses}", options) as channel:
-            caller = Honest(channel, replicas.token, "CACHE_MODE_BYPASS")
-            await caller.stub.SearchFace(caller.request, metadata=caller.metadata, timeout=20, wait_for_ready=True)
-            rolling = asyncio.create_task(replicas.roll())
-            calls: set[asyncio.Task[None]] = set()
-            while not rolling.done():
-                calls.add(asyncio.create_task(outcomes.of(caller.search(timeout=10))))
-                await asyncio.sleep(1 / PER_SECOND)
-            await asyncio.gather(*calls)
-            await rolling
-    note("Python", lame_duck_seconds, str(outcomes))
+    counts = await python_client(tmp_path, lame_duck_seconds, {})
+    note("Python", lame_duck_seconds, str(counts))
 
-    assert_few_lost(outcomes.counts)
+    assert_few_lost(counts)
+
+
+async def test_a_client_that_watches_health_loses_no_call(tmp_path: Path) -> None:
+    """As in the service config that callers are given: it leaves during the lame duck, before gRPC ends its connection."""
+    counts = await python_client(tmp_path, 1, {"healthCheckConfig": {"serviceName": ""}})
+    note("Python with health checks", 1, str(counts))
+
+    assert set(counts) == {"OK"}
+
+
+async def python_client(folder: Path, lame_duck_seconds: float, service_config: dict[str, Any]) -> Mapping[str, int]:
+    """How the calls of a client in Python ended, during restarts of all replicas."""
+    outcomes = Outcomes()
+    service_config = {"loadBalancingConfig": [{"round_robin": {}}], **service_config}
+    options = (
+        *OWN_CONNECTION,
+        ("grpc.service_config", json.dumps(service_config)),
+        ("grpc.service_config_disable_resolution", 1),
+    )
+    async with (
+        fleet(folder, lame_duck_seconds) as replicas,
+        grpc.aio.insecure_channel(f"ipv4:{replicas.addresses}", options) as channel,
+    ):
+        caller = Honest(channel, replicas.token, "CACHE_MODE_BYPASS")
+        await caller.stub.SearchFace(caller.request, metadata=caller.metadata, timeout=20, wait_for_ready=True)
+        rolling = asyncio.create_task(replicas.roll())
+        calls: set[asyncio.Task[None]] = set()
+        while not rolling.done():
+            calls.add(asyncio.create_task(outcomes.of(caller.search(timeout=10))))
+            await asyncio.sleep(1 / PER_SECOND)
+        await asyncio.gather(*calls)
+        await rolling
+    return outcomes.counts
 
 
 @LAME_DUCK
-async def test_a_go_client_loses_no_call(tmp_path: Path, lame_duck_seconds: float) -> None:
+async def test_a_go_client_loses_hardly_a_call(tmp_path: Path, lame_duck_seconds: float) -> None:
     """grpc-go, likewise."""
     program = go_client()
     message = tmp_path / "message"

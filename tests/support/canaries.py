@@ -94,6 +94,8 @@ def disguises(value: str | bytes | float) -> Iterator[bytes]:
         return
     raw = value.encode() if isinstance(value, str) else value
     yield raw
+    if isinstance(value, str):
+        yield from (value.upper().encode(), value.lower().encode())
     yield from (raw.hex().encode(), raw.hex().upper().encode(), raw.hex(" ").encode())
     for encoded in _base64s(raw):
         yield from (encoded, encoded.replace(b"+", b"-").replace(b"/", b"_"))

@@ -270,10 +270,10 @@ async def test_what_is_queued_at_the_end_is_sent(tmp_path: Path) -> None:
             assert calls.as_double + calls.as_int == 100
 
 
-@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
-async def test_a_proxy_of_the_environment_is_not_followed(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_of_the_environment_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     """gRPC follows these by itself. They name the way out of a network, and a collector is within it."""
-    monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    for variable in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
     async with collecting() as collector, opened(collector.endpoint) as telemetry:
         end_call(telemetry)
         assert telemetry.spans is not None
