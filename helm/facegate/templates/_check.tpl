@@ -43,6 +43,9 @@ credentials: {{ . }} is the name of two: rename one
 {{- if and (gt (int $replicas) 1) (eq (include "facegate.quotaStore" .) "memory://") }}
 stores.quota.url: {{ $replicas }} gateways with a store of their own each would admit {{ $replicas }} times every limit: name a shared store, or valkey.quota.enabled=true for a trial
 {{- end }}
+{{- if and $v.autoscaling.enabled $v.autoscaling.external }}
+autoscaling.external: another controller sets the number already: set autoscaling.enabled=false
+{{- end }}
 {{- if $v.autoscaling.enabled }}
 {{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}
 autoscaling.minReplicas: is above autoscaling.maxReplicas
@@ -63,6 +66,24 @@ terminationGracePeriodSeconds: the drain needs {{ $drain }} s: raise it, or lowe
 
 {{- define "facegate.check.objects" -}}
 {{- $v := .Values -}}
+{{- range $place, $image := dict "image" $v.image "sandbox.image" $v.sandbox.image }}
+{{- if regexMatch "(:[^/]*|@.*)$" $image.repository }}
+{{ $place }}.repository: holds a tag or a digest: move it to {{ $place }}.tag or {{ $place }}.digest
+{{- end }}
+{{- end }}
+{{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled }}
+podMonitor.enabled: every gateway would be read twice: set serviceMonitor.enabled=false
+{{- end }}
+{{- range $v.extraVolumeMounts }}
+{{- if or (eq .mountPath "/etc/facegate") (hasPrefix "/etc/facegate/" .mountPath) }}
+extraVolumeMounts: {{ .mountPath }} is the chart's own folder: choose another path
+{{- end }}
+{{- end }}
+{{- range $v.extraEnv }}
+{{- if hasPrefix "FACEGATE_" .name }}
+extraEnv: {{ .name }} would be a setting that no checksum covers: set it below `config`
+{{- end }}
+{{- end }}
 {{- if not (regexMatch "^[a-z]" (include "facegate.fullname" .)) }}
 fullnameOverride: the name of a Service begins with a letter, the release's name does not: set a name that does
 {{- end }}

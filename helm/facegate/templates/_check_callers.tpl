@@ -29,6 +29,11 @@ tenants: {{ . }} is the id of two: rename one
 {{- end }}
 {{- $seen := dict }}
 {{- range $tenant := $v.tenants }}
+{{- range $key := list "true" "false" }}
+{{- if hasKey (default dict $tenant.face_sets) $key }}
+tenants: {{ $tenant.id }} has a face set named {{ $key }}, which YAML makes of y, yes and on, or of n, no and off: put the name in quotes
+{{- end }}
+{{- end }}
 {{- range default list $tenant.principals }}
 {{- $key := toJson . }}
 {{- if hasKey $seen $key }}

@@ -23,20 +23,40 @@
 {{- end -}}
 
 {{- define "facegate.image" -}}
-{{- include "facegate.imageOf" (dict "repository" .Values.image.repository "tag" (default .Chart.AppVersion .Values.image.tag) "digest" .Values.image.digest) -}}
+{{- include "facegate.imageOf" (dict "root" . "repository" .Values.image.repository "tag" .Values.image.tag "digest" .Values.image.digest) -}}
 {{- end -}}
 
 {{- define "facegate.sandboxImage" -}}
-{{- include "facegate.imageOf" (dict "repository" .Values.sandbox.image.repository "tag" (default .Chart.AppVersion .Values.sandbox.image.tag) "digest" .Values.sandbox.image.digest) -}}
+{{- include "facegate.imageOf" (dict "root" . "repository" .Values.sandbox.image.repository "tag" .Values.sandbox.image.tag "digest" .Values.sandbox.image.digest) -}}
 {{- end -}}
 
-{{/* An image's reference. Arguments: repository, tag, digest. */}}
+{{/*
+An image's reference. Arguments: root, repository, tag, digest. The first part of a repository is a registry if it holds a dot or a colon, or is
+`localhost`.
+*/}}
 {{- define "facegate.imageOf" -}}
-{{- if .digest -}}
-{{- printf "%s@%s" .repository .digest -}}
-{{- else -}}
-{{- printf "%s:%s" .repository .tag -}}
+{{- $repository := .repository -}}
+{{- with (default dict .root.Values.global).imageRegistry -}}
+{{-   $parts := splitList "/" $repository -}}
+{{-   if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}{{- $parts = rest $parts -}}{{- end -}}
+{{-   $repository = printf "%s/%s" (trimSuffix "/" .) (join "/" $parts) -}}
 {{- end -}}
+{{- if .digest -}}
+{{- printf "%s@%s" $repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets with registries' credentials, as a JSON list of objects with a name. */}}
+{{- define "facegate.pullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat (default list .Values.image.pullSecrets) (default list (default dict .Values.global).imagePullSecrets) -}}
+{{-   $name := . -}}
+{{-   if kindIs "map" . -}}{{- $name = .name -}}{{- end -}}
+{{-   $secrets = append $secrets (dict "name" (toString $name)) -}}
+{{- end -}}
+{{- uniq $secrets | toJson -}}
 {{- end -}}
 
 {{/* The labels that selectors use: they never change. Arguments: root, component. */}}
@@ -71,7 +91,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 
 {{/* Most gateways that can run at once. */}}
 {{- define "facegate.replicas" -}}
-{{- if .Values.autoscaling.enabled -}}{{ .Values.autoscaling.maxReplicas }}{{- else -}}{{ .Values.replicaCount }}{{- end -}}
+{{- if or .Values.autoscaling.enabled .Values.autoscaling.external -}}{{ .Values.autoscaling.maxReplicas }}{{- else -}}{{ .Values.replicaCount }}{{- end -}}
 {{- end -}}
 
 {{/* Seconds that a pod needs to end: the drain, then searches already sent to the vendor, and 5 to flush. */}}
@@ -82,22 +102,26 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- addf .Values.preStopSeconds (dig "lame_duck_seconds" 0 $server) (dig "drain_seconds" 25 $server) $timeout 5 | ceil | int -}}
 {{- end -}}
 
-{{/* "restricted" of the Pod Security Standards, for a container of any image here. */}}
+{{/* "restricted" of the Pod Security Standards unless values say otherwise, for a container of any image here. */}}
 {{- define "facegate.containerSecurity" -}}
-allowPrivilegeEscalation: false
-capabilities:
-  drop: [ALL]
-readOnlyRootFilesystem: true
+{{- toYaml .Values.securityContext -}}
 {{- end -}}
 
 {{- define "facegate.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- toYaml .Values.podSecurityContext -}}
+{{- end -}}
+
+{{- define "facegate.relabelings" -}}
+# Alerts and dashboards find the gateways by their job, whatever this release is called.
+relabelings:
+  - {action: replace, targetLabel: job, replacement: facegate}
+  {{- with .Values.serviceMonitor.relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.serviceMonitor.metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* What the tenant of a trial calls with. It is as public as the sandbox's own pair, and exists beside it only. */}}
