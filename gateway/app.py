@@ -193,6 +193,7 @@ async def open_gateway(
                 cache_faults=lambda: cache.held().refused,
                 stores=stores_serving,
                 credentials=credentials_in_force,
+                quotas_used=lambda: quota.gate.nearly_used.shares(auth.authenticator.tenants.get),
                 certificates=(lambda: tls.expiries) if tls is not None else None,
                 files=lambda: [
                     FileState(
