@@ -207,8 +207,8 @@ class QuotaGate:
             raise
         if self._outage.timeouts:
             self._outage.answered()
-        if verdict.counts and standing.looked(limits, verdict, self._clock.monotonic()):
-            self.nearly_used.note(tenant.id)
+        if verdict.counts and (used := standing.looked(limits, verdict, self._clock.monotonic())):
+            self.nearly_used.note(tenant.id, used)
         if verdict.limit_id:
             raise TenantQuotaExceeded(tenant.id, verdict.limit_id, retry_after_seconds=verdict.wait_us / 1_000_000)
         return Reservation(self, tenant, standing, reservation, verdict.remaining, admission.degraded)

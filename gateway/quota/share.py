@@ -40,18 +40,21 @@ class TenantShare:
         self._spent: dict[Window, _Spent] = {}
         self._ends: Mapping[Window, int] = {}
 
-    def looked(self, limits: Limits, counts: tuple[Count, ...]) -> bool:
-        """Renews the share by what the store counts, in the order of `limits`. Whether half of a quota is used."""
-        half = False
+    def looked(self, limits: Limits, counts: tuple[Count, ...]) -> int:
+        """Renews the share by what the store counts, in the order of `limits`.
+
+        Gives 2 if four fifths of a quota are used, 1 if half of one is, else 0.
+        """
+        used_up = 0
         for (window, limit), (used, end_us) in zip(limits.upstream_calls.items(), counts, strict=True):
-            if used + used >= limit:
-                half = True
+            if used + used >= limit and used_up < 2:
+                used_up = 2 if used * 5 >= limit * 4 else 1
             spent = self._spent.get(window)
             if spent is None:
                 self._spent[window] = _Spent(used, end_us)
             else:
                 spent.by_all, spent.here, spent.end_us = used, 0, end_us
-        return half
+        return used_up
 
     def used(self, now_us: int) -> Mapping[Window, int]:
         """Calls of each window that is not over, as far as this replica knows."""

@@ -45,6 +45,7 @@ EVENTS: Mapping[str, str] = {
     "server.listening": "The gateway takes calls, at `address`.",
     "server.reloaded": "SIGHUP: every watched file was looked at. `files` are the groups that changed, `problem` what cannot be used.",
     "server.signal_ignored": "A signal came that the gateway has no use for.",
+    "telemetry.variables_ignored": "Variables of OpenTelemetry are set that the gateway does not follow.",
     "upstream.access_refused": "The vendor refuses the credentials or the endpoint.",
     "upstream.redirect_refused": "The vendor's address redirects elsewhere; credentials are not sent there.",
     "upstream.tls_verification_failed": "The vendor's certificate cannot be verified.",
