@@ -40,7 +40,8 @@ from gateway.search import FaceSearch, Landed
 from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
-from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
+from gateway.telemetry.otel_variables import TelemetryUnusable
+from gateway.telemetry.setup import Telemetry, open_telemetry
 from gateway.tls import client_context
 from gateway.upstream.build import UpstreamUnusable, files_of, open_client
 from gateway.upstream.client import UpstreamClient

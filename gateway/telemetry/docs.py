@@ -16,6 +16,7 @@ from gateway.telemetry.events import EVENTS
 from gateway.telemetry.instruments import Label, Metric
 from gateway.telemetry.refusal_kinds import KINDS
 from gateway.telemetry.refusals import STRANGER_LINES, SUMMARY_SECONDS, TENANT_LINES
+from gateway.telemetry.rendering import NAMES
 from gateway.telemetry.spans import ATTRIBUTES, CHILDREN
 from gateway.telemetry.trace_ids import FLAGGED, STRANGERS_SAMPLED
 
@@ -67,7 +68,9 @@ def reference_page() -> str:
         "the caller's. Nothing is propagated to the vendor, and no exception is recorded."
     )
     logs = (
-        "One JSON object a line (`telemetry.log_format: json`). Values are printable ASCII of at most 256 characters; "
+        "One JSON object a line (`telemetry.log_format: json`). `telemetry.log_level` leaves lines out, `telemetry.log_fields` "
+        f"gives fields the names that a collector wants ({_renamed()}), and `telemetry.audit` sends audit events to a file of "
+        "their own or nowhere: by default an audited call has two lines on stdout. Values are printable ASCII of at most 256 characters; "
         "others are escaped and cut. A key that is not in the list below is dropped and counted. Audit events carry "
         '`"stream": "audit"`.\n\n'
         "Lines wait in four queues: audit events, what the gateway says of itself, calls of authenticated callers, and "
@@ -97,6 +100,14 @@ def reference_page() -> str:
             f"## Refusals\n\n{refusals}\n",
             _table(("kind", "what was refused"), ((f"`{kind.value}`", text) for kind, text in KINDS.items())),
         )
+    )
+
+
+def _renamed() -> str:
+    return "; ".join(
+        f"`{fields}`: {', '.join(f'`{key}` is `{name}`' for key, name in names.items())}"
+        for fields, names in NAMES.items()
+        if names
     )
 
 
