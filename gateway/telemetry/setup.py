@@ -61,6 +61,7 @@ class Telemetry:
         self.exports: MetricExport | None = None
         self._methods = methods
         self._clock = clock
+        self._each_second: list[Callable[[], None]] = []
         self.sample(NEVER)
 
     def sample(self, sampler: Sampler) -> None:
@@ -82,6 +83,12 @@ class Telemetry:
         """Moves on what goes by periods."""
         self.history.tick()
         self.refusals.tick()
+        for listener in self._each_second:
+            listener()
+
+    def on_second(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` about once a second from now on, on the event loop. It has to be quick, and must not fail."""
+        self._each_second.append(listener)
 
     def observe(self, observed: Observed) -> None:
         """Shows the states of other parts from now on."""
