@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import string
 import subprocess
@@ -19,6 +20,7 @@ from gateway.telemetry.prometheus import exposition
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.setup import Telemetry
 from tests.support.clock import ManualClock
+from tests.support.metrics import values
 
 METHOD = "/facegate.search.v1.FaceSearchService/SearchFace"
 
@@ -156,6 +158,17 @@ def test_states_are_one_for_what_is_and_zero_for_the_rest() -> None:
         'facegate_certificate_expiry_timestamp_seconds{certificate="client_ca"} 2000000000',
     ):
         assert f"{line}\n" in text
+
+
+@pytest.mark.parametrize("limit", [1 << 30, None])
+def test_the_memory_limit_is_the_containers_or_else_the_machines(
+    limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that used memory can be held against it anywhere."""
+    monkeypatch.setattr("gateway.telemetry.observed.container_limit_bytes", lambda: limit)
+    page = values(Telemetry([METHOD], ["kyc"], SystemClock()).exposition())
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    assert page["facegate_memory_limit_bytes"] == (limit or machine) > page["process_resident_memory_bytes"]
 
 
 def test_history_is_differences() -> None:
