@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from gateway.config.store_access import quota_access
 from gateway.files import RESERVE
 from gateway.listener_bounds import bounds_of
 from gateway.ops.listener import Readiness, serve_ops
-from gateway.ops.status import StatusReport
+from gateway.ops.status import Replica, StatusReport
 from gateway.quota.build import Quota, build_quota
 from gateway.reload import RELOAD_SECONDS, ConfigReload
 from gateway.rpc.admin import AdminService
@@ -40,7 +41,8 @@ from gateway.search import FaceSearch, Landed
 from gateway.server import CannotListen, GrpcServer
 from gateway.telemetry import audit
 from gateway.telemetry.observed import FileState, Observed
-from gateway.telemetry.setup import Telemetry, TelemetryUnusable, open_telemetry
+from gateway.telemetry.otel_variables import TelemetryUnusable
+from gateway.telemetry.setup import Telemetry, open_telemetry
 from gateway.tls import client_context
 from gateway.upstream.build import UpstreamUnusable, files_of, open_client
 from gateway.upstream.client import UpstreamClient
@@ -126,8 +128,8 @@ async def open_gateway(
         stack.enter_context(RESERVE.held())
         telemetry = await _open_telemetry(config, clock, stack)
         auth = await stack.enter_async_context(open_auth(config, clock=clock, watcher=watcher))
-        if config_file is not None:
-            reload = ConfigReload(config_file, config, auth.authenticator, telemetry.metrics.know_tenants)
+        reload = _config_reload(config, config_file, auth.authenticator, telemetry)
+        if config_file is not None and reload is not None:
             # Loaded again at the first poll: it may have changed since the caller read it.
             watcher.watch([config_file], reload, "configuration", loaded=False, seconds=RELOAD_SECONDS)
         client: UpstreamClient | None = None
@@ -193,6 +195,7 @@ async def open_gateway(
                 cache_faults=lambda: cache.held().refused,
                 stores=stores_serving,
                 credentials=credentials_in_force,
+                quotas_used=lambda: quota.gate.nearly_used.shares(auth.authenticator.tenants.get),
                 certificates=(lambda: tls.expiries) if tls is not None else None,
                 files=lambda: [
                     FileState(
@@ -204,7 +207,14 @@ async def open_gateway(
                 ],
             )
         )
-        report = StatusReport(telemetry, lambda: tuple(auth.authenticator.tenants), quota.gate.limits, clock)
+        report = StatusReport(
+            telemetry,
+            lambda: tuple(auth.authenticator.tenants),
+            quota.gate.limits,
+            clock,
+            readiness,
+            Replica(socket.gethostname(), lambda: reload.version if reload is not None else config.version),
+        )
         await watcher.poll()
         ops_address = await _serve_ops(config.ops, readiness, telemetry, report, clock, stack)
         try:
@@ -223,6 +233,12 @@ async def open_gateway(
             address=address,
             ops_address=ops_address,
         )
+
+
+def _config_reload(
+    config: Config, file: Path | None, authenticator: Authenticator, telemetry: Telemetry
+) -> ConfigReload | None:
+    return None if file is None else ConfigReload(file, config, authenticator, telemetry.metrics.know_tenants)
 
 
 async def _open_telemetry(config: Config, clock: Clock, stack: AsyncExitStack) -> Telemetry:

@@ -53,6 +53,11 @@ class ConfigReload:
         self._authenticator = authenticator
         self._on_tenants = on_tenants
 
+    @property
+    def version(self) -> str:
+        """A digest of the configuration in force."""
+        return self._version
+
     async def __call__(self) -> None:
         """Raises `FileRejected` with the first problem of a file that is not a usable configuration."""
         pace = Pace()

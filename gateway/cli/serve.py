@@ -46,9 +46,20 @@ def command(config_file: Path | None) -> None:
     if process_signals.leaving:
         # Nothing is open yet, and the rest of the start takes a second.
         return
+    from gateway.telemetry.audit_file import AuditFileUnusable
     from gateway.telemetry.logging import configure_logging
 
-    logs = configure_logging(config.telemetry.log_format)
+    telemetry = config.telemetry
+    try:
+        logs = configure_logging(
+            telemetry.log_format,
+            level=telemetry.log_level,
+            fields=telemetry.log_fields,
+            audit=telemetry.audit,
+            audit_file=telemetry.audit_file,
+        )
+    except AuditFileUnusable as error:
+        raise Failure(f"telemetry.audit_file: {error}") from None
     try:
         run(_serve(config, config_file))
     finally:

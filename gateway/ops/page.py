@@ -1,4 +1,4 @@
-"""The status page: one HTML file without a build step, and the policy that lets nothing but its own parts run."""
+"""The status page: one HTML document without a build step, and the policy that lets nothing but its own parts run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class Page:
 
 def status_page() -> Page:
     """Reads the page; the policy names the digests of its style and its script."""
-    html = (resources.files("gateway.ops") / "status.html").read_text("utf-8")
+    folder = resources.files("gateway.ops")
+    html = (folder / "status.html").read_text("utf-8")
+    for part in ("status.css", "status.js"):
+        html = html.replace(f"/* {part} */", "\n" + (folder / part).read_text("utf-8"))
     digests = {
         kind: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for kind, text in _PARTS.findall(html)
     }

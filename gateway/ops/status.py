@@ -6,19 +6,49 @@ Looking costs the gateway little: answers are kept for two seconds, however many
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.clock import Clock
 from gateway.model import Tenant
+from gateway.ops.listener import Readiness
+from gateway.ops.troubles import Troubles, causes_of
 from gateway.quota.status import QuotaStatus
+from gateway.telemetry.history import OUTCOMES, Moment, quantile_ms
 from gateway.telemetry.setup import Telemetry
 
 KEPT_SECONDS = 2.0
+MAX_FAILURES = 30
+# Ends that are the caller's own doing, or what its limits are for.
+_CALLERS_OWN = frozenset(
+    {
+        "CREDENTIALS_INVALID",
+        "TENANT_NOT_ALLOWED",
+        "FACE_SET_NOT_ALLOWED",
+        "OPERATION_NOT_ALLOWED",
+        "NOT_IMPLEMENTED",
+        "INVALID_REQUEST",
+        "IMAGE_REJECTED",
+        "TENANT_RATE_LIMITED",
+        "TENANT_CONCURRENCY_EXCEEDED",
+        "TENANT_QUOTA_EXCEEDED",
+        "DEADLINE_TOO_SHORT",
+        "CACHE_MISS",
+        "CANCELLED",
+    }
+)
 MAX_TENANTS = 200
 _LOOK_SECONDS = 1.0
 _AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Who shows the page: the host's or pod's name, and a digest of the configuration in force."""
+
+    name: str
+    config_version: Callable[[], str]
 
 
 class StatusReport:
@@ -30,14 +60,27 @@ class StatusReport:
         tenants: Callable[[], Sequence[Tenant]],
         limits: Callable[[Tenant], Awaitable[QuotaStatus]],
         clock: Clock,
+        readiness: Callable[[], Readiness],
+        replica: Replica,
     ) -> None:
         self._telemetry = telemetry
         self._tenants = tenants
         self._limits = limits
         self._clock = clock
+        self._readiness = readiness
+        self._replica = replica
+        self._started = clock.monotonic()
+        self._troubles = Troubles(clock)
+        telemetry.on_second(self.tick)
         self._looking = asyncio.Lock()
         self._looked_at = float("-inf")
         self._rows: list[dict[str, Any]] = []
+
+    def tick(self) -> None:
+        """Notices what is wrong, so that the page knows since when. Called once a second."""
+        state, stores = self._readiness(), self._telemetry.observed.stores
+        minute = self._telemetry.history.last_minute()
+        self._troubles.look(causes_of(state.ready, state.problems, stores() if stores else {}, minute))
 
     async def __call__(self) -> dict[str, Any]:
         """The data now, as JSON's types."""
@@ -45,8 +88,15 @@ class StatusReport:
             if self._clock.monotonic() - self._looked_at >= KEPT_SECONDS:
                 self._rows = await self._look()
                 self._looked_at = self._clock.monotonic()
-        observed = self._telemetry.observed
+        observed, history = self._telemetry.observed, self._telemetry.history
+        self.tick()
         return {
+            "replica": self._replica.name,
+            "config_version": self._replica.config_version()[:12],
+            "uptime_seconds": round(self._clock.monotonic() - self._started),
+            "troubles": self._troubles.rows(),
+            "minute": _moment(history.last_minute()),
+            "failures": _failures(history.ends),
             "version": self._telemetry.version,
             "time": self._clock.now(),
             "stores": dict(observed.stores()) if observed.stores else {},
@@ -55,7 +105,7 @@ class StatusReport:
             "upstream_in_flight": observed.upstream_in_flight() if observed.upstream_in_flight else None,
             "cache_bytes": observed.cache_bytes() if observed.cache_bytes else None,
             "cache_entries": observed.cache_entries() if observed.cache_entries else None,
-            "moments": [asdict(moment) for moment in self._telemetry.history.moments],
+            "moments": [_moment(moment) for moment in history.moments],
             "tenants": self._rows,
         }
 
@@ -74,6 +124,28 @@ class StatusReport:
         for task in late:
             task.cancel()
         return [_row(tenant, found.get(tenant.id)) for tenant in tenants]
+
+
+def _moment(moment: Moment) -> dict[str, Any]:
+    counts = {name: getattr(moment, name) for name in _SHOWN}
+    latency = {
+        outcome: [quantile_ms(moment.latency[outcome], share) for share in (0.5, 0.99)]
+        for outcome in OUTCOMES
+        if any(moment.latency[outcome])
+    }
+    return {**counts, "latency": latency}
+
+
+_SHOWN = ("seconds", "calls", "refused", "failed", "hits", "searched", "asked", "unanswered")
+
+
+def _failures(ends: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    """Of the last ten minutes, the most frequent first; those that are no caller's doing before all others."""
+    rows = [
+        {"tenant": tenant, "reason": reason, "count": count, "level": "warn" if reason in _CALLERS_OWN else "bad"}
+        for (tenant, reason), count in ends.items()
+    ]
+    return sorted(rows, key=lambda row: (row["level"], -row["count"]))[:MAX_FAILURES]
 
 
 def _row(tenant: Tenant, status: QuotaStatus | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.errors import QuotaUnavailable, TenantConcurrencyExceeded, TenantQuotaExceeded, TenantRateLimited
 from gateway.model import Tenant
 from gateway.quota.admission import Admission, Reservation
+from gateway.quota.nearly_used import NearlyUsed
 from gateway.quota.outage import Outage
 from gateway.quota.recovery import Recovery
 from gateway.quota.standing import Standing
@@ -73,6 +74,7 @@ class QuotaGate:
         self._numbers = itertools.count(1)
         self._outage = Outage(on_outage, self._numbers.__next__)
         self._standings: dict[str, Standing] = {}
+        self.nearly_used = NearlyUsed(self._standings, clock)
         self._recovery = Recovery(
             store, self._outage, self._standings, clock, probe_seconds=probe_seconds, budget_seconds=budget_seconds
         )
@@ -205,8 +207,8 @@ class QuotaGate:
             raise
         if self._outage.timeouts:
             self._outage.answered()
-        if verdict.counts:
-            standing.looked(limits, verdict, self._clock.monotonic())
+        if verdict.counts and (used := standing.looked(limits, verdict, self._clock.monotonic())):
+            self.nearly_used.note(tenant.id, used)
         if verdict.limit_id:
             raise TenantQuotaExceeded(tenant.id, verdict.limit_id, retry_after_seconds=verdict.wait_us / 1_000_000)
         return Reservation(self, tenant, standing, reservation, verdict.remaining, admission.degraded)

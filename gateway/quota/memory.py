@@ -82,8 +82,10 @@ class MemoryQuotaStore:
                 return refused
             account.roll(now)
         least: int | None = None
+        half_used = False
         for counter, limit in plan:
             left = limit - counter.count
+            half_used |= left <= counter.count + 2  # after this call
             if left <= 0 and (refused := _refusal(account, now)) is not None:
                 return refused
             if least is None or left < least:
@@ -91,6 +93,8 @@ class MemoryQuotaStore:
         for counter, _ in plan:
             counter.count += 1
         account.reservations[reservation] = account.charged
+        if half_used:
+            return _granted_late(account, now)
         return Reserved("", 0, least - 1 if least is not None else None)
 
     async def look(self, tenant: str, limits: Limits, budget_seconds: float) -> Snapshot:
@@ -155,10 +159,19 @@ class MemoryQuotaStore:
         """Nothing to close."""
 
 
+def _granted_late(account: Account, now_us: int) -> Reserved:
+    """The verdict on a call that was granted, with the counts: they are shown of quotas that are used by half."""
+    seen = tuple(account.look(now_us))
+    left = min(limit - count.used for _, count, limit in seen)
+    return Reserved("", 0, left, now_us, tuple(count for _, count, _ in seen))
+
+
 def _refusal(account: Account, now_us: int) -> Reserved | None:
     """Names the used-up window that ends last, so that the caller is told a time at which all have room."""
     refused, last = None, now_us
     for window, (used, end_us), limit in account.look(now_us):
         if used >= limit and end_us > last:
             refused, last = window, end_us
-    return None if refused is None else Reserved(LIMIT_IDS[refused], last - now_us, 0)
+    if refused is None:
+        return None
+    return Reserved(LIMIT_IDS[refused], last - now_us, 0, now_us, tuple(count for _, count, _ in account.look(now_us)))

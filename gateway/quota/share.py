@@ -40,14 +40,25 @@ class TenantShare:
         self._spent: dict[Window, _Spent] = {}
         self._ends: Mapping[Window, int] = {}
 
-    def looked(self, limits: Limits, counts: tuple[Count, ...]) -> None:
-        """Renews the share by what the store counts, in the order of `limits`."""
-        for window, (used, end_us) in zip(limits.upstream_calls, counts, strict=True):
+    def looked(self, limits: Limits, counts: tuple[Count, ...]) -> int:
+        """Renews the share by what the store counts, in the order of `limits`.
+
+        Gives 2 if four fifths of a quota are used, 1 if half of one is, else 0.
+        """
+        used_up = 0
+        for (window, limit), (used, end_us) in zip(limits.upstream_calls.items(), counts, strict=True):
+            if used + used >= limit and used_up < 2:
+                used_up = 2 if used * 5 >= limit * 4 else 1
             spent = self._spent.get(window)
             if spent is None:
                 self._spent[window] = _Spent(used, end_us)
             else:
                 spent.by_all, spent.here, spent.end_us = used, 0, end_us
+        return used_up
+
+    def used(self, now_us: int) -> Mapping[Window, int]:
+        """Calls of each window that is not over, as far as this replica knows."""
+        return {window: one.by_all + one.here for window, one in self._spent.items() if now_us < one.end_us}
 
     def wait_for_rate_us(self, rate: RateLimit, monotonic_us: int) -> int:
         """Spends one call of the rate and gives 0, or spends none and gives the time until one fits."""

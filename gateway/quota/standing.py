@@ -29,11 +29,13 @@ class Standing:
         self.refused_rate = rate
         self.refused_until = until
 
-    def looked(self, limits: Limits, verdict: Reserved, monotonic: float) -> None:
-        """The store answered. The share is renewed only once it knows all that was spent here without it."""
+    def looked(self, limits: Limits, verdict: Reserved, monotonic: float) -> int:
+        """The store answered. The share is renewed only once it knows all that was spent here without it.
+
+        How much of a quota is used, as `TenantShare.looked` gives it.
+        """
         self._offset_us = verdict.now_us - int(monotonic * 1_000_000)
-        if not self.owed:
-            self.share.looked(limits, verdict.counts)
+        return 0 if self.owed else self.share.looked(limits, verdict.counts)
 
     def now_us(self, monotonic: float, now: float) -> int:
         """The store's time, carried on by this replica's monotonic clock: a wrong wall clock does not matter.

@@ -67,7 +67,7 @@ class Reserved(NamedTuple):
     """The verdict on an upstream call: as `Admitted`; `remaining` is the least that any window has left.
 
     `now_us` is the store's time and `counts` its counts after the verdict, in the order of the tenant's limits: what a
-    replica needs to go on alone. A store that is never out leaves them empty.
+    replica needs to go on alone. A store that is never out leaves them empty while less than half of each window is used.
     """
 
     limit_id: str

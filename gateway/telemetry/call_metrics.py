@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from gateway.telemetry import catalogue
-from gateway.telemetry.instruments import Closed, Collected, Counter, Histogram
+from gateway.telemetry.instruments import OTHER, Closed, Collected, Counter, Histogram
 from gateway.telemetry.record import CallRecord
 
 # The limit that a refusal names by itself; of the others the record says which window it was.
@@ -15,6 +15,8 @@ _REFUSING_LIMITS = {
     "TENANT_CONCURRENCY_EXCEEDED": "concurrency",
     "TENANT_QUOTA_EXCEEDED": "",
 }
+# A single one of these needs somebody to act.
+_ALARMING_REASONS = ("GATEWAY_ERROR", "FACE_SET_UNUSABLE")
 
 
 class CallMetrics:
@@ -43,6 +45,7 @@ class CallMetrics:
         self.stores = Histogram(catalogue.STORE_DURATION)
         # What an alert counts has to begin at 0.
         self.tenant_calls.add(("none", "GATEWAY_ERROR"), 0)
+        self._begin(OTHER)
         for store in catalogue.STORES:
             self.stores.begin((store,))
         for status in catalogue.ALARMING_STATUSES:
@@ -57,7 +60,12 @@ class CallMetrics:
         for tenant in list(islice(new, self._room)):
             self._tenants[tenant] = tenant
             self._room -= 1
-            self.tenant_calls.add((tenant, "GATEWAY_ERROR"), 0)
+            self._begin(tenant)
+
+    def _begin(self, tenant: str) -> None:
+        for reason in _ALARMING_REASONS:
+            self.tenant_calls.add((tenant, reason), 0)
+            self.bulk_items.add((tenant, reason), 0)
 
     def ended(self, record: CallRecord) -> None:
         """Counts a call that has ended."""

@@ -136,6 +136,17 @@ QUOTA_DECISIONS = Metric(
     "Verdicts on calls: admitted, or refused by which limit. A store that was out and denied is `unavailable`.",
     (_TENANT, Label("decision", ("admitted", "unavailable", *LIMITS, OTHER))),
 )
+QUOTA_USED = Metric(
+    "facegate.quota.used_ratio",
+    Kind.GAUGE,
+    "1",
+    "Used part of a calendar quota, as this replica saw it when the tenant's last search was charged: 1 is all of it. "
+    "Quotas of which less than half is used are left out, and of the others all but the 100 that are used most.",
+    (
+        Label("tenant", "the configured tenants that have used most"),
+        Label("limit", tuple(f"upstream_calls_per_{window.value}" for window in Window)),
+    ),
+)
 STEP_DURATION = Metric(
     "facegate.step.duration",
     Kind.HISTOGRAM,
@@ -235,6 +246,12 @@ CERTIFICATE_EXPIRY = Metric(
 )
 CPU_TIME = Metric("process.cpu", Kind.COUNTER, "s", "Processor time of this process.")
 MEMORY = Metric("process.resident_memory", Kind.GAUGE, "By", "Resident memory of this process.")
+MEMORY_LIMIT = Metric(
+    "facegate.memory.limit",
+    Kind.GAUGE,
+    "By",
+    "Memory that this process may use: the container's limit, or the machine's memory if there is no limit.",
+)
 BUILD = Metric(
     "facegate.build.info",
     Kind.GAUGE,

@@ -16,6 +16,7 @@ from gateway.telemetry.events import EVENTS
 from gateway.telemetry.instruments import Label, Metric
 from gateway.telemetry.refusal_kinds import KINDS
 from gateway.telemetry.refusals import STRANGER_LINES, SUMMARY_SECONDS, TENANT_LINES
+from gateway.telemetry.rendering import NAMES
 from gateway.telemetry.spans import ATTRIBUTES, CHILDREN
 from gateway.telemetry.trace_ids import FLAGGED, STRANGERS_SAMPLED
 
@@ -32,12 +33,28 @@ Logs go to stdout. Metrics are on `/metrics` of the operators' listener (`ops.li
 (`telemetry.otlp_endpoint`), are sent by OTLP over gRPC together with the traces. What to do when an alert fires stands in
 [operations.md](operations.md); the status page at `/` shows the last ten minutes.
 
-**OpenTelemetry's variables.** `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`, `_METRICS_`), `OTEL_EXPORTER_OTLP_HEADERS`,
-`_TIMEOUT`, `_COMPRESSION`, `_CERTIFICATE`, `_CLIENT_KEY`, `_CLIENT_CERTIFICATE`, `_INSECURE`; `OTEL_SERVICE_NAME`,
-`OTEL_RESOURCE_ATTRIBUTES`; `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, which go before
-`telemetry.trace_sample_ratio`; `OTEL_BSP_*`; `OTEL_METRIC_EXPORT_INTERVAL`; `OTEL_TRACES_EXPORTER=none`,
-`OTEL_METRICS_EXPORTER=none` and `OTEL_SDK_DISABLED=true`. The protocol is always gRPC. `telemetry.otlp_endpoint` goes
-before `OTEL_EXPORTER_OTLP_ENDPOINT`.
+**OpenTelemetry's variables.** The gateway follows these. A value that it cannot follow ends the start with the variable's
+name. Other `OTEL_` variables have no effect, and a log line names those that are set (`telemetry.variables_ignored`).
+
+| variable | value |
+| --- | --- |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | the collector, if `telemetry.otlp_endpoint` is not set |
+| `OTEL_EXPORTER_OTLP_PROTOCOL` | `grpc`, the only one: `http/protobuf` and `http/json` are refused |
+| `OTEL_EXPORTER_OTLP_HEADERS`, `_COMPRESSION`, `_INSECURE` | as in OpenTelemetry; compression is `none`, `gzip` or `deflate` |
+| `OTEL_EXPORTER_OTLP_TIMEOUT` | seconds, as in OpenTelemetry's SDK for Python, and 300 at most; other SDKs take milliseconds |
+| `OTEL_EXPORTER_OTLP_CERTIFICATE`, `_CLIENT_KEY`, `_CLIENT_CERTIFICATE` | PEM files; the client's two need `_CERTIFICATE` |
+| the above with `TRACES_` or `METRICS_` after `OTLP_` | for one signal |
+| `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | `cumulative` (default), `delta`, `lowmemory` (here the same as `delta`) |
+| `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` | `explicit_bucket_histogram`, the only one |
+| `OTEL_METRIC_EXPORT_INTERVAL` | milliseconds |
+| `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | take precedence over `telemetry.trace_sample_ratio` |
+| `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` | milliseconds, spans, spans |
+| `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | take precedence over the gateway's own attributes |
+| `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp` or `none`; metrics also `prometheus`, which sends none by OTLP |
+| `OTEL_SDK_DISABLED` | `true` sends nothing |
+
+With `delta`, an export that the collector did not take is part of the next one. So nothing is lost in an outage of the
+collector, and an export whose answer was lost counts twice.
 """
 
 
@@ -51,7 +68,9 @@ def reference_page() -> str:
         "the caller's. Nothing is propagated to the vendor, and no exception is recorded."
     )
     logs = (
-        "One JSON object a line (`telemetry.log_format: json`). Values are printable ASCII of at most 256 characters; "
+        "One JSON object a line (`telemetry.log_format: json`). `telemetry.log_level` leaves lines out, `telemetry.log_fields` "
+        f"gives fields the names that a collector wants ({_renamed()}), and `telemetry.audit` sends audit events to a file of "
+        "their own or nowhere: by default an audited call has two lines on stdout. Values are printable ASCII of at most 256 characters; "
         "others are escaped and cut. A key that is not in the list below is dropped and counted. Audit events carry "
         '`"stream": "audit"`.\n\n'
         "Lines wait in four queues: audit events, what the gateway says of itself, calls of authenticated callers, and "
@@ -81,6 +100,14 @@ def reference_page() -> str:
             f"## Refusals\n\n{refusals}\n",
             _table(("kind", "what was refused"), ((f"`{kind.value}`", text) for kind, text in KINDS.items())),
         )
+    )
+
+
+def _renamed() -> str:
+    return "; ".join(
+        f"`{fields}`: {', '.join(f'`{key}` is `{name}`' for key, name in names.items())}"
+        for fields, names in NAMES.items()
+        if names
     )
 
 

@@ -47,6 +47,7 @@ EVENTS: Mapping[str, str] = {
     "server.reloaded": "SIGHUP: every watched file was looked at. `files` are the groups that changed, `problem` what cannot be used.",
     "server.signal_ignored": "A signal came that the gateway has no use for.",
     "server.uvloop_missing": "The gateway runs on asyncio's own event loop, which takes more processor time per call.",
+    "telemetry.variables_ignored": "Variables of OpenTelemetry are set that the gateway does not follow.",
     "upstream.access_refused": "The vendor refuses the credentials or the endpoint.",
     "upstream.address_refused": "The vendor's name leads to addresses that are not public; nothing is sent there.",
     "upstream.proxy_failed": "The proxy toward the vendor cannot be reached, or does not speak HTTP.",

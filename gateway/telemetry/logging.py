@@ -11,23 +11,23 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
-import orjson
 import structlog
 from structlog.typing import Processor
 
 from gateway.telemetry import process_start
 from gateway.telemetry.allowed import NAMES, AllowList
+from gateway.telemetry.audit_file import AuditFile
 from gateway.telemetry.lines import LineWriter, Queue
+from gateway.telemetry.rendering import ConsoleLines, JsonLines, lead
 
 _LIBRARY_PAUSE_SECONDS = 10.0
 _MAX_FRAMES = 8
-_JSON = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 # The longest that a line of a call can be with honest values; with longer ones each is looked at.
 _PLAIN_LINE_BYTES = 1024
 # What a line may consist of between its brace and its end without being looked at: printable ASCII, nothing escaped,
@@ -40,25 +40,40 @@ log = structlog.get_logger(__name__)
 class LogOutput:
     """Where the process's log lines go. `lost` (by queue), `lines_lost` and `keys_dropped` count since the start."""
 
-    def __init__(self, writer: LineWriter, allow_list: AllowList, render: Processor) -> None:
+    def __init__(
+        self,
+        writer: LineWriter,
+        allow_list: AllowList,
+        render: Processor,
+        *,
+        audit: LineWriter | None = None,
+        audit_render: JsonLines | None = None,
+        quiet: Collection[str] = (),
+    ) -> None:
+        """Audit events go to `audit` (None: nowhere); with `audit_render` in that shape. Levels in `quiet` are left out."""
         self._writer = writer
+        self._audit = audit
         self._allow_list = allow_list
         self._render = render
+        self._audit_render = audit_render or render
+        self._quiet = quiet
 
     @property
     def lines_lost(self) -> int:
         """Lines that could not be written."""
-        return sum(self._writer.lost)
+        return sum(self.lost)
 
     @property
     def lost(self) -> Sequence[int]:
         """The same for each `Queue`."""
-        return self._writer.lost
+        if self._audit is None or self._audit is self._writer:
+            return self._writer.lost
+        return [one + other for one, other in zip(self._writer.lost, self._audit.lost, strict=True)]
 
     @property
     def stuck(self) -> bool:
         """Whether lines cannot be written as things are."""
-        return self._writer.stuck
+        return self._writer.stuck or (self._audit is not None and self._audit.stuck)
 
     @property
     def keys_dropped(self) -> int:
@@ -70,21 +85,30 @@ class LogOutput:
 
         Instead of every value the finished line is looked at: whatever had to be escaped, cut or nested shows there.
         """
-        if self._render is _render_json and event.keys() <= NAMES:
+        writer, render = self._writer, self._render
+        if "stream" in event:
+            if self._audit is None:
+                return
+            writer, render = self._audit, self._audit_render
+        elif event["level"] in self._quiet:
+            return
+        if type(render) is JsonLines and event.keys() <= NAMES:
             try:
-                rendered = orjson.dumps(event, option=_JSON)
+                rendered = render.dumps(event)
             except TypeError:
                 rendered = b""
             if len(rendered) <= _PLAIN_LINE_BYTES and rendered.translate(None, _PLAIN) == b"{\n":
-                self._writer.write(rendered, queue)
+                writer.write(rendered, queue)
                 return
         level = event["level"]
-        line: Any = self._render(None, level, _lead(None, level, self._allow_list(None, level, event)))
-        self._writer.write(line, queue)
+        line: Any = render(None, level, lead(None, level, self._allow_list(None, level, event)))
+        writer.write(line, queue)
 
     def close(self) -> None:
-        """Writes what is queued, within a second."""
+        """Writes what is queued, within two seconds."""
         self._writer.close()
+        if self._audit is not None and self._audit is not self._writer:
+            self._audit.close()
 
 
 # Logging is configured for a process, not for a gateway in it, so its state is the process's too.
@@ -107,24 +131,36 @@ def tell(event: dict[str, Any], queue: Queue = Queue.GATEWAY) -> None:
         getattr(log, event["level"])(**event)
 
 
-def configure_logging(log_format: str, stream: TextIO | None = None) -> LogOutput:
+def configure_logging(
+    log_format: str,
+    stream: TextIO | None = None,
+    *,
+    level: str = "info",
+    fields: str = "default",
+    audit: Literal["stdout", "file", "off"] = "stdout",
+    audit_file: Path | None = None,
+) -> LogOutput:
     """Sets up the process's logs; `log_format` is `json` or `console`. Replaces what was set up before.
 
     They go to `stream`, by default to stdout. If that is closed, every line is lost and counted, and stderr says so once.
+    For the others see the settings of the same names. Raises `AuditFileUnusable`.
     """
     global _output  # noqa: PLW0603 - see above
     stream = stream or _stdout()
     if stream is not None:
         stream.flush()
+    events = AuditFile(audit_file) if audit == "file" and audit_file is not None else None
     writer = LineWriter(stream.fileno() if stream is not None else None)
     allow_list = AllowList()
-    render: Processor = _render_json
+    json_lines = JsonLines(fields)
+    render: Processor = json_lines
     if log_format != "json":
-        render = _ConsoleLines(colors=stream is not None and stream.isatty())
-    processors: list[Processor] = [allow_list, _lead, render]
+        render = ConsoleLines(colors=stream is not None and stream.isatty())
+    processors: list[Processor] = [allow_list, lead, render]
+    lowest = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=lambda *_: _LineLogger(writer),
         # Frequent events go by `tell`; a cached logger would outlive a second configuration.
         cache_logger_on_first_use=False,
@@ -133,7 +169,14 @@ def configure_logging(log_format: str, stream: TextIO | None = None) -> LogOutpu
     _reduce_crashes()
     if _output is not None:
         _output.close()
-    _output = LogOutput(writer, allow_list, render)
+    _output = LogOutput(
+        writer,
+        allow_list,
+        render,
+        audit=writer if audit == "stdout" else events,
+        audit_render=json_lines if audit == "file" else None,
+        quiet=frozenset(name for name in ("info", "warning") if logging.getLevelNamesMapping()[name.upper()] < lowest),
+    )
     removed = process_start.take_removed()
     if removed:
         log.warning("process.variables_removed", variables=removed)
@@ -165,33 +208,6 @@ class _LineLogger:
 
     info = warning = debug
     critical = error
-
-
-def _lead(_logger: Any, level: str, event: Any) -> Any:
-    """When, how bad and what: first in every line."""
-    event.pop("time", None)
-    line = {"time": datetime.now(UTC), "level": level, "event": event.pop("event")}
-    line.update(event)
-    return line
-
-
-def _render_json(_logger: Any, _method: str, event: Any) -> bytes:
-    try:
-        return orjson.dumps(event, option=_JSON)
-    except TypeError:  # a whole number beyond 64 bits: whoever logs must not fail for it
-        return orjson.dumps({"level": event["level"], "event": event["event"]}, option=orjson.OPT_APPEND_NEWLINE)
-
-
-class _ConsoleLines:
-    """Renders for eyes."""
-
-    def __init__(self, *, colors: bool) -> None:
-        self._render = structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time", pad_event_to=24)
-
-    def __call__(self, logger: Any, method: str, event: Any) -> bytes:
-        event["time"] = event["time"].strftime("%H:%M:%S.%f")[:-3]
-        shown = {key: value for key, value in event.items() if value not in ("", None)}
-        return f"{self._render(logger, method, shown)}\n".encode()
 
 
 class _LibraryMessages(logging.Handler):

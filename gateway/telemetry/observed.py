@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.memory_limit import container_limit_bytes
 from gateway.telemetry import catalogue, catalogue_telemetry
 from gateway.telemetry.instruments import Collected, Labels, Metric
 from gateway.telemetry.lines import Queue
@@ -33,7 +34,8 @@ class Observed:
 
     `stores` maps `quota` and `cache` to whether the store answers; `credentials` maps each pair of the vendor's, by its
     alias, to whether what is on disk is in force; `cache_faults` counts stored values that were refused;
-    `certificates` maps `catalogue.CERTIFICATES` to when they end, in seconds since 1970.
+    `certificates` maps `catalogue.CERTIFICATES` to when they end, in seconds since 1970; `quotas_used` maps tenant and
+    limit to the part of it that is used.
     """
 
     ready: Callable[[], bool] | None = None
@@ -48,6 +50,7 @@ class Observed:
     credentials: Callable[[], Mapping[str, bool]] | None = None
     files: Callable[[], Sequence[FileState]] | None = None
     certificates: Callable[[], Mapping[str, float]] | None = None
+    quotas_used: Callable[[], Mapping[tuple[str, str], float]] | None = None
 
     def collect(self) -> list[Collected]:
         """All states now."""
@@ -74,6 +77,8 @@ class Observed:
         if self.certificates is not None:
             ends: dict[Labels, float] = {(name,): end for name, end in self.certificates().items()}
             found.append(_all(catalogue.CERTIFICATE_EXPIRY, ends))
+        if self.quotas_used is not None:
+            found.append(Collected(catalogue.QUOTA_USED, tuple(self.quotas_used().items())))
         return found
 
 
@@ -85,6 +90,7 @@ def process_state(version: str) -> list[Collected]:
         _all(catalogue.BUILD, {(version,): 1.0}),
         _one(catalogue.CPU_TIME, time.process_time()),
         _one(catalogue.MEMORY, _resident_bytes()),
+        _one(catalogue.MEMORY_LIMIT, _memory_limit_bytes()),
         _all(catalogue_telemetry.LOG_LINES_LOST, {(queue.label,): lost[queue] for queue in Queue}),
         _one(catalogue_telemetry.LOG_KEYS_DROPPED, logs.keys_dropped if logs else 0),
     ]
@@ -96,6 +102,11 @@ def _resident_bytes() -> float:
         return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * float(os.sysconf("SC_PAGESIZE"))
     except (OSError, ValueError, IndexError):
         return 0.0
+
+
+def _memory_limit_bytes() -> float:
+    # Read each time: a pod can be given more memory while it runs.
+    return float(container_limit_bytes() or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE"))
 
 
 def _one(metric: Metric, value: float) -> Collected:

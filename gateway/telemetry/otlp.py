@@ -21,9 +21,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind
 
 from gateway.clock import Clock
-from gateway.telemetry import catalogue_telemetry
+from gateway.telemetry import catalogue_telemetry, otel_variables
 from gateway.telemetry.delivery import Delivery
 from gateway.telemetry.instruments import Collected, Counter
+from gateway.telemetry.otlp_deltas import Deltas
 from gateway.telemetry.otlp_metrics import metrics_data
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.spans import Spans
@@ -115,6 +116,9 @@ class MetricExport:
     ) -> None:
         self.delivery = Delivery("metrics")
         self._exporter = OTLPMetricExporter(endpoint=endpoint, channel_options=_DIRECTLY)
+        # The SDK's exporter leaves the preference to the SDK's reader, which is not used here.
+        preferred = environ.get(otel_variables.TEMPORALITY, "").strip().lower() or "cumulative"
+        self._deltas = Deltas() if preferred != "cumulative" else None
         self._resource = resource
         self._clock = clock
         self._collect = collect
@@ -136,10 +140,18 @@ class MetricExport:
 
     def _send(self) -> None:
         # Read on the event loop, where the state belongs; encoded and sent off it.
-        data = metrics_data(self._collect(), self._resource, self._started_ns, self._now_ns())
+        collected, now_ns, deltas = self._collect(), self._now_ns(), self._deltas
+        if deltas is not None:
+            data = deltas.data(collected, self._resource, self._started_ns, now_ns)
+        else:
+            data = metrics_data(collected, self._resource, self._started_ns, now_ns)
 
         def send() -> None:
-            self.delivery.send(lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
+            if (
+                self.delivery.send(lambda: self._exporter.export(data) is MetricExportResult.SUCCESS)
+                and deltas is not None
+            ):
+                deltas.taken()
 
         self._sending = Thread(target=send, name="otlp-metrics", daemon=True)
         self._sending.start()

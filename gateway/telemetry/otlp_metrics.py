@@ -23,22 +23,27 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from gateway.telemetry.instruments import Collected, Kind, Labels
 
 _SCOPE = InstrumentationScope("facegate")
-_CUMULATIVE = AggregationTemporality.CUMULATIVE
 # Leaves a field of the protocol unset. The SDK's class wants a number, and any would be taken for a value.
 _UNKNOWN: Any = None
 
 
-def metrics_data(collected: Iterable[Collected], resource: Resource, started_ns: int, now_ns: int) -> MetricsData:
-    """Everything as one export. Times are in nanoseconds since 1970."""
+def metrics_data(
+    collected: Iterable[Collected],
+    resource: Resource,
+    started_ns: int,
+    now_ns: int,
+    temporality: AggregationTemporality = AggregationTemporality.CUMULATIVE,
+) -> MetricsData:
+    """Everything as one export. Times are in nanoseconds since 1970; `temporality` says what the values count from."""
     metrics = [
-        Metric(one.metric.name, one.metric.description, one.metric.unit, _data(one, started_ns, now_ns))
+        Metric(one.metric.name, one.metric.description, one.metric.unit, _data(one, started_ns, now_ns, temporality))
         for one in collected
         if one.points
     ]
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(_SCOPE, metrics, "")], "")])
 
 
-def _data(one: Collected, started_ns: int, now_ns: int) -> Sum | Gauge | Histogram:
+def _data(one: Collected, started_ns: int, now_ns: int, temporality: AggregationTemporality) -> Sum | Gauge | Histogram:
     if one.metric.kind is Kind.HISTOGRAM:
         histograms = []
         for labels, value in one.points:
@@ -57,13 +62,13 @@ def _data(one: Collected, started_ns: int, now_ns: int) -> Sum | Gauge | Histogr
                     max=_UNKNOWN,
                 )
             )
-        return Histogram(histograms, _CUMULATIVE)
+        return Histogram(histograms, temporality)
     numbers = []
     for labels, value in one.points:
         assert not isinstance(value, list)
         numbers.append(NumberDataPoint(_attributes(one, labels), started_ns, now_ns, value))
     if one.metric.kind is Kind.COUNTER:
-        return Sum(numbers, _CUMULATIVE, is_monotonic=True)
+        return Sum(numbers, temporality, is_monotonic=True)
     return Gauge(numbers)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.config.telemetry import TelemetryConfig
-from gateway.telemetry import catalogue_telemetry
+from gateway.telemetry import catalogue_telemetry, otel_variables
 from gateway.telemetry.call_metrics import CallMetrics
 from gateway.telemetry.calls import CallLog, Calls
 from gateway.telemetry.delivery import Delivery
@@ -20,6 +20,7 @@ from gateway.telemetry.instruments import Collected, Counter
 from gateway.telemetry.lag import lag_histogram, watch_lag
 from gateway.telemetry.logging import output
 from gateway.telemetry.observed import Observed, process_state
+from gateway.telemetry.otel_variables import TelemetryUnusable
 from gateway.telemetry.prometheus import exposition
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.refusals import Refusals
@@ -31,15 +32,10 @@ if TYPE_CHECKING:
 # All closing together, so that a collector that swallows everything holds up nobody's rolling restart.
 CLOSE_SECONDS = 1.2
 
-
 _UNUSABLE = (
-    "an OTEL_EXPORTER_OTLP_* variable cannot be used: _TIMEOUT is a number of seconds, _COMPRESSION is none, gzip or "
-    "deflate, _CERTIFICATE and the client's files are PEM files"
+    "an OTEL_EXPORTER_OTLP_* variable cannot be used: look at _ENDPOINT, and at the PEM files of _CERTIFICATE, _CLIENT_KEY "
+    "and _CLIENT_CERTIFICATE"
 )
-
-
-class TelemetryUnusable(Exception):
-    """Variables that give no exporter; the message names the remedy."""
 
 
 class Telemetry:
@@ -65,6 +61,7 @@ class Telemetry:
         self.exports: MetricExport | None = None
         self._methods = methods
         self._clock = clock
+        self._each_second: list[Callable[[], None]] = []
         self.sample(NEVER)
 
     def sample(self, sampler: Sampler) -> None:
@@ -86,6 +83,12 @@ class Telemetry:
         """Moves on what goes by periods."""
         self.history.tick()
         self.refusals.tick()
+        for listener in self._each_second:
+            listener()
+
+    def on_second(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` about once a second from now on, on the event loop. It has to be quick, and must not fail."""
+        self._each_second.append(listener)
 
     def observe(self, observed: Observed) -> None:
         """Shows the states of other parts from now on."""
@@ -148,9 +151,12 @@ async def open_telemetry(
     telemetry = Telemetry(methods, tenants, clock)
     closing: list[Callable[[], None]] = []
     sampler = NEVER
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+    signals = otel_variables.wanted(config.otlp_endpoint, environ)
+    if signals:
+        otel_variables.check(signals, environ)
+        otel_variables.log_ignored(environ)
         try:
-            sampler = _open_exports(telemetry, config, clock, environ, closing)
+            sampler = _open_exports(telemetry, config, clock, environ, closing, signals)
         except Exception:  # noqa: BLE001 - the SDK raises what comes to hand, with the value in its text
             raise TelemetryUnusable(_UNUSABLE) from None
     tasks = [asyncio.create_task(watch_lag(telemetry.lag, clock, telemetry.each_second))]
@@ -177,16 +183,17 @@ def _open_exports(
     clock: Clock,
     environ: Mapping[str, str],
     closing: list[Callable[[], None]],
+    signals: Collection[str],
 ) -> Sampler:
     """Opens what is to be sent, with its end in `closing`; gives the sampler of calls that nobody has decided on."""
     sampler = NEVER
-    if _wanted(config, environ, "TRACES"):
+    if "TRACES" in signals:
         from gateway.telemetry.otlp import SpanExport, resource_of
 
         sampler = sampler_of(environ, config.trace_sample_ratio)
         telemetry.spans = SpanExport(config.otlp_endpoint, resource_of(telemetry.version), clock, environ)
         closing.append(telemetry.spans.close)
-    if _wanted(config, environ, "METRICS"):
+    if "METRICS" in signals:
         from gateway.telemetry.otlp import MetricExport, resource_of
 
         telemetry.exports = MetricExport(
@@ -194,13 +201,6 @@ def _open_exports(
         )
         closing.append(telemetry.exports.close)
     return sampler
-
-
-def _wanted(config: TelemetryConfig, environ: Mapping[str, str], signal: str) -> bool:
-    if environ.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() == "none":
-        return False
-    variables = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    return config.otlp_endpoint is not None or any(environ.get(name) for name in variables)
 
 
 async def _all_within(seconds: float, closing: list[Callable[[], None]]) -> None:

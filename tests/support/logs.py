@@ -37,12 +37,12 @@ class CaughtLogs:
 
 
 @contextmanager
-def logging_to(stream: TextIO, log_format: str = "json") -> Iterator[LogOutput]:
+def logging_to(stream: TextIO, log_format: str = "json", **settings: Any) -> Iterator[LogOutput]:
     """Configures the logs as `facegate serve` does, and puts everything back."""
     hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
     handlers, level, raising = logging.root.handlers[:], logging.root.level, logging.raiseExceptions
     show = warnings.showwarning
-    output = configure_logging(log_format, stream)
+    output = configure_logging(log_format, stream, **settings)
     try:
         yield output
     finally:
@@ -57,8 +57,8 @@ def logging_to(stream: TextIO, log_format: str = "json") -> Iterator[LogOutput]:
 
 
 @contextmanager
-def caught_logs(folder: Path, log_format: str = "json") -> Iterator[CaughtLogs]:
-    """Logs that go to a file in `folder`."""
+def caught_logs(folder: Path, log_format: str = "json", **settings: Any) -> Iterator[CaughtLogs]:
+    """Logs that go to a file in `folder`. `settings` are those of `configure_logging`."""
     file = folder / "log"
-    with file.open("w") as stream, logging_to(stream, log_format) as output:
+    with file.open("w") as stream, logging_to(stream, log_format, **settings) as output:
         yield CaughtLogs(file, output)

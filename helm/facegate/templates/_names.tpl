@@ -114,7 +114,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- define "facegate.relabelings" -}}
 # Alerts and dashboards find the gateways by their job, whatever this release is called.
 relabelings:
-  - {action: replace, targetLabel: job, replacement: facegate}
+  - {action: replace, targetLabel: job, replacement: {{ .Values.prometheusRule.job | quote }}}
   {{- with .Values.serviceMonitor.relabelings }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

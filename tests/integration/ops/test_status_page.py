@@ -17,8 +17,9 @@ from PIL import Image
 
 from gateway.model import Role, Tenant
 from gateway.ops.listener import Readiness, serve_ops
-from gateway.ops.status import StatusReport
+from gateway.ops.status import Replica, StatusReport
 from gateway.quota.status import LimitKind, LimitStatus, QuotaStatus
+from gateway.telemetry import catalogue
 from gateway.telemetry.history import Moment
 from gateway.telemetry.observed import Observed
 from gateway.telemetry.setup import Telemetry
@@ -29,6 +30,7 @@ from tests.support.clock import ManualClock
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 needs_browser = pytest.mark.usefixtures("chromium")
 
+REPLICA = Replica("pod-7f", lambda: "0123456789abcdef")
 TENANTS = (
     Tenant("kyc", face_sets={"employees": "canary-upstream-name"}),
     Tenant("onboarding-of-visitors-at-the-front-desk"),
@@ -51,8 +53,14 @@ async def limits(tenant: Tenant) -> QuotaStatus:
     )
 
 
-def a_telemetry(clock: ManualClock, denied: int = 0) -> Telemetry:
-    """Ten minutes of traffic."""
+def buckets(milliseconds: int, count: int) -> list[float]:
+    """Latencies that are all below a bound."""
+    bounds = catalogue.RPC_DURATION.bounds
+    return [float(count) if bound == milliseconds / 1000 else 0.0 for bound in bounds] + [0.0]
+
+
+def a_telemetry(clock: ManualClock, *, denied: bool = False) -> Telemetry:
+    """Ten minutes of traffic; with `denied`, of which the vendor refuses all that it gets."""
     telemetry = Telemetry([], [tenant.id for tenant in TENANTS], clock)
     telemetry.observe(
         Observed(
@@ -68,7 +76,8 @@ def a_telemetry(clock: ManualClock, denied: int = 0) -> Telemetry:
         calls = int(900 + 500 * math.sin(step / 9))
         refused = calls // 12 if step > 60 else 3
         failed = calls // 5 if 80 < step < 95 else 0
-        telemetry.history.moments.append(
+        latency = {"cache": buckets(5, calls // 2), "vendor": buckets(250, 0 if denied else calls // 2)}
+        telemetry.history.add(
             Moment(
                 5.0,
                 calls,
@@ -77,10 +86,13 @@ def a_telemetry(clock: ManualClock, denied: int = 0) -> Telemetry:
                 hits=calls // 2,
                 searched=calls - refused,
                 asked=calls // 2,
-                unanswered=calls // 50,
-                denied=denied,
-                p50_ms=2.1 + step / 60,
-                p99_ms=40 + 30 * math.cos(step / 5),
+                unanswered=calls // 2 if denied else calls // 50,
+                latency={**latency, "failed": buckets(1, calls // 2 if denied else 0)},
+                statuses={"UNAUTHORIZED": calls // 2} if denied else {},
+                ends={
+                    ("kyc", "UPSTREAM_ACCESS_MISCONFIGURED"): calls // 2 if denied else 1,
+                    ("kyc", "TENANT_RATE_LIMITED"): refused,
+                },
             )
         )
     return telemetry
@@ -91,13 +103,15 @@ async def listening(
     *,
     problems: Sequence[str] = ("configuration: tenants.yaml is empty",),
     tenants: Sequence[Tenant] = TENANTS,
-    denied: int = 0,
+    denied: bool = False,
 ) -> AsyncIterator[str]:
     """A listener with figures to show."""
     clock = ManualClock()
-    telemetry = a_telemetry(clock, denied)
-    report = StatusReport(telemetry, lambda: tenants, limits, clock)
+    telemetry = a_telemetry(clock, denied=denied)
     readiness = Readiness(True, tuple(problems))
+    report = StatusReport(telemetry, lambda: tenants, limits, clock, lambda: readiness, REPLICA)
+    report.tick()
+    clock.advance(100)
     serving = serve_ops("127.0.0.1:0", lambda: readiness, clock=clock, metrics=telemetry.collect, status=report)
     async with serving as address:
         yield f"http://{address}"
@@ -133,6 +147,12 @@ async def test_the_data_is_what_may_be_shown() -> None:
         "ready",
         "problems",
         "version",
+        "replica",
+        "uptime_seconds",
+        "config_version",
+        "troubles",
+        "minute",
+        "failures",
         "time",
         "stores",
         "credentials",
@@ -167,7 +187,7 @@ async def test_many_browsers_look_once() -> None:
         return await limits(tenant)
 
     clock = ManualClock()
-    report = StatusReport(a_telemetry(clock), lambda: TENANTS, counting, clock)
+    report = StatusReport(a_telemetry(clock), lambda: TENANTS, counting, clock, lambda: Readiness(True), REPLICA)
     first, *_ = await asyncio.gather(*(report() for _ in range(20)))
     assert looks == len(TENANTS)
     assert first["tenants"][0] == {"id": "kyc", "role": "caller", "degraded": True, "limits": []}
@@ -191,8 +211,16 @@ async def test_a_browser_shows_the_figures() -> None:
         document, complaints = await browse(url, "--dump-dom")
     assert "CONSOLE" not in complaints
     body = document[document.index("<body>") : document.index("<script>")]
-    for shown in ("ready", "out", "configuration: tenants.yaml is empty", "10,000", "store out", "in force"):
+    for shown in ("The cache store is out", "configuration: tenants.yaml is empty", "10,000", "store out", "pod-7f"):
         assert shown in body, shown
+    assert '<span id="ready" class="pill warn" role="status">ready, with problems</span>' in body
+    assert "since 14:13:20 UTC, for 1 min 40 s" in body
+    assert "The figures above are of the last 1 min." in body
+    assert "Charts: the last 10 min." in body
+    assert re.search(r'id="p50-cache" class="">3.75 ms</b>', body)
+    assert re.search(r'id="p50-vendor" class="">175 ms</b>', body)
+    assert re.search(r'id="p50-failed" class="">none</b>', body)
+    assert '<td>kyc</td><td class="warn">TENANT_RATE_LIMITED</td>' in body
     assert re.search(r"<span>Vendor</span><span class=\"warn\">fails [\d.]+ % of requests</span>", body)
     assert body.count("<rect") > 100
     assert len(re.findall(r"<polyline[^>]*points=\"[\d.]+,", body)) == 3
@@ -203,11 +231,17 @@ async def test_a_browser_shows_the_figures() -> None:
 
 
 @needs_browser
-async def test_a_browser_shows_a_credential_that_the_vendor_refuses() -> None:
-    """By its alias, in the colour of what needs somebody."""
-    async with listening(denied=1) as url:
+async def test_a_browser_shows_that_the_vendor_refuses_the_gateway() -> None:
+    """Above all else, in the colour of what callers notice, though calls that the cache answers are fast."""
+    async with listening(denied=True) as url:
         document, _ = await browse(url, "--dump-dom")
-    assert '<span>Credential primary</span><span class="bad">refused by the vendor</span>' in document
+    assert '<span id="ready" class="pill bad" role="status">ready, and failing</span>' in document
+    first = document[document.index('<div class="trouble ') :]
+    assert first.startswith(
+        '<div class="trouble bad"><b>The vendor refuses the credentials, or its address is wrong (UNAUTHORIZED): '
+    )
+    assert '<td>kyc</td><td class="bad">UPSTREAM_ACCESS_MISCONFIGURED</td>' in document
+    assert re.search(r'id="p50-vendor" class="">none</b>', document)
 
 
 @needs_browser

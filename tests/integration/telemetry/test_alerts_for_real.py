@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.support import alert_faults as faults
+from tests.support.alert_faults_quota import quota_nearly_used
 from tests.support.logs import caught_logs
 from tests.support.prometheus import Prometheus, scraping
 from tests.support.tools import ROOT
@@ -47,6 +48,8 @@ CASES = {
     "facegate-tampered": Case(faults.tampered, {"FaceGateCacheTampered"}),
     "facegate-overloaded": Case(faults.overloaded, {"FaceGateOverloaded", "FaceGateErrors"}),
     "facegate-over-its-rate": Case(faults.over_its_rate, {"FaceGateTenantRefused"}),
+    "facegate-nearly-used": Case(quota_nearly_used, {"FaceGateQuotaNearlyUsed"}),
+    "facegate-face-set": Case(faults.FACE_SET_UNUSABLE, {"FaceGateFaceSetUnusable"}),
     "facegate-guessed": Case(faults.guessed, {"FaceGateCredentialsGuessed"}),
     "facegate-files-spoiled": Case(faults.files_spoiled, {"FaceGateFilesRejected"}),
     "facegate-certificate": Case(faults.certificate_ends, {"FaceGateCertificateEnds"}),
@@ -106,7 +109,9 @@ async def every_panel_reads(prometheus: Prometheus) -> None:
         for panel in json.loads(file.read_text("utf-8"))["panels"]:
             for target in panel.get("targets", ()):
                 expression = target["expr"].replace("$__rate_interval", "10s").replace("$instance", ".*")
-                expression = expression.replace("$tenant", ".*").replace("[5m]", "[10s]").replace("[1h]", "[60s]")
+                for variable in ("$tenant", "$job", "$namespace"):
+                    expression = expression.replace(variable, ".*")
+                expression = expression.replace("[5m]", "[10s]").replace("[1h]", "[60s]")
                 if not await prometheus.query(expression):
                     empty.append((file.name, panel["title"], expression))
     assert not empty

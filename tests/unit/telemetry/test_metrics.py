@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import string
 import subprocess
@@ -12,13 +13,14 @@ from gateway.clock import SystemClock
 from gateway.errors import Reason
 from gateway.telemetry.call_metrics import CallMetrics
 from gateway.telemetry.catalogue import CATALOGUE, CODES, MAX_TENANTS, REASONS
-from gateway.telemetry.history import STEP_SECONDS, History, quantile_ms
+from gateway.telemetry.history import STEP_SECONDS, STEPS, History, quantile_ms
 from gateway.telemetry.instruments import OTHER, Kind
 from gateway.telemetry.observed import FileState, Observed
 from gateway.telemetry.prometheus import exposition
 from gateway.telemetry.record import CallRecord
 from gateway.telemetry.setup import Telemetry
 from tests.support.clock import ManualClock
+from tests.support.metrics import values
 
 METHOD = "/facegate.search.v1.FaceSearchService/SearchFace"
 
@@ -63,7 +65,7 @@ def test_a_hundred_thousand_strangers_add_no_series() -> None:
         metrics.upstream_ended(stranger, 0.1)
         if number in {10, 99_999}:
             counts.append(series_of(metrics))
-    assert counts[0] == counts[1] < 30
+    assert counts[0] == counts[1] < 40
     text = exposition(metrics.collect())
     assert word[:8] not in text
     assert f'tenant="{OTHER}"' in text
@@ -136,6 +138,7 @@ def everything_observed() -> Observed:
         cache_entries=lambda: 7,
         cache_faults=lambda: 0,
         stores=lambda: {"quota": True, "cache": False},
+        quotas_used=lambda: {("kyc", "upstream_calls_per_day"): 0.9},
         files=lambda: [
             FileState("configuration", 5.0, {"facegate.yaml": False}),
             FileState("TLS certificate", 50.0, {"tls.crt": False, "tls.key": True}),
@@ -157,6 +160,17 @@ def test_states_are_one_for_what_is_and_zero_for_the_rest() -> None:
         assert f"{line}\n" in text
 
 
+@pytest.mark.parametrize("limit", [1 << 30, None])
+def test_the_memory_limit_is_the_containers_or_else_the_machines(
+    limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that used memory can be held against it anywhere."""
+    monkeypatch.setattr("gateway.telemetry.observed.container_limit_bytes", lambda: limit)
+    page = values(Telemetry([METHOD], ["kyc"], SystemClock()).exposition())
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    assert page["facegate_memory_limit_bytes"] == (limit or machine) > page["process_resident_memory_bytes"]
+
+
 def test_history_is_differences() -> None:
     """Each moment counts what ended in it, not what ended before."""
     clock = ManualClock()
@@ -167,8 +181,8 @@ def test_history_is_differences() -> None:
     assert not history.moments
     ended(metrics, cache_status="hit", seconds=0.02)
     ended(metrics, cache_status="miss", seconds=0.02)
-    ended(metrics, code="RESOURCE_EXHAUSTED", seconds=0.0001)
-    ended(metrics, code="UNAVAILABLE", seconds=0.02)
+    ended(metrics, code="RESOURCE_EXHAUSTED", seconds=0.0001, tenant="kyc", reason="TENANT_RATE_LIMITED")
+    ended(metrics, code="UNAVAILABLE", seconds=0.02, tenant="kyc", reason="UPSTREAM_ERROR")
     for status in ("OK", "OK", "INVALID_ARGUMENT", "timeout", "KEY_EXPIRED"):
         metrics.upstream_ended(status, 0.1)
     clock.advance(STEP_SECONDS)
@@ -177,10 +191,18 @@ def test_history_is_differences() -> None:
     history.tick()
     first, second = history.moments
     assert (first.calls, first.refused, first.failed, first.hits, first.searched) == (4, 1, 1, 1, 2)
-    assert (first.asked, first.unanswered, first.denied) == (5, 2, 1)
-    assert first.p50_ms is not None
-    assert 10 < first.p50_ms < 25
-    assert (second.calls, second.p50_ms) == (0, None)
+    assert (first.asked, first.unanswered, first.statuses) == (5, 2, {"timeout": 1, "KEY_EXPIRED": 1})
+    for outcome in ("cache", "vendor", "failed"):
+        median = quantile_ms(first.latency[outcome], 0.5)
+        assert median is not None
+        assert 10 < median < 25, "refused calls are none of these"
+        assert quantile_ms(second.latency[outcome], 0.5) is None
+    assert first.ends == {("kyc", "TENANT_RATE_LIMITED"): 1, ("kyc", "UPSTREAM_ERROR"): 1} == history.ends
+    assert (second.calls, second.ends, history.last_minute().calls) == (0, {}, 4)
+    for _ in range(STEPS):
+        clock.advance(STEP_SECONDS)
+        history.tick()
+    assert (len(history.moments), history.ends, history.last_minute().seconds) == (STEPS, {}, 60)
 
 
 def test_quantiles_are_estimated_within_their_bucket() -> None:
