@@ -141,7 +141,7 @@ _SHOWN = ("seconds", "calls", "refused", "failed", "hits", "searched", "asked", 
 
 def _failures(ends: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
     """Of the last ten minutes, the most frequent first; those that are no caller's doing before all others."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"tenant": tenant, "reason": reason, "count": count, "level": "warn" if reason in _CALLERS_OWN else "bad"}
         for (tenant, reason), count in ends.items()
     ]

@@ -38,7 +38,7 @@ def test_a_vendor_that_fails_is_named_with_its_fault(reason: str, text: str) -> 
     (found,) = texts(minute(3, {"timeout": 2}, **{reason: 7}))
     assert found.startswith(f"{text}")
     assert "(timeout): 7 searches failed" in found
-    assert texts(minute(0, **{reason: 1}))
+    assert texts(minute(0, {}, **{reason: 1}))
 
 
 def test_now_and_then_is_no_outage() -> None:
