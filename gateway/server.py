@@ -19,7 +19,7 @@ from gateway.rpc.dispatch import Dispatcher
 from gateway.rpc.health import Health
 from gateway.rpc.open_door import MAX_MESSAGE_BYTES
 from gateway.rpc.reflection import Reflection
-from gateway.rpc.tls import ServerTls
+from gateway.rpc.tls import GRPC_REFUSES, ServerTls
 
 MAX_METADATA_BYTES = 16 * 1024
 # Longest stream that an ageing connection still lets end: a bulk search may take ten minutes.
@@ -173,6 +173,15 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
             port = server.add_secure_port(address, credentials)
     except RuntimeError:
         port = 0
+    if port == 0 and credentials is not None and _is_free(server, address):
+        raise CannotListen(f"cannot listen on {address} with TLS: the certificate {GRPC_REFUSES}")
     if port == 0:
         raise CannotListen(f"cannot listen on {address}: it is in use or not an address of this machine")
     return port
+
+
+def _is_free(server: grpc.aio.Server, address: str) -> bool:
+    """Whether the address itself can be bound. The server must not start any more."""
+    with suppress(RuntimeError):
+        return server.add_insecure_port(address) != 0
+    return False

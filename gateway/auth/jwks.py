@@ -18,6 +18,8 @@ MAX_DOCUMENT_BYTES = 262_144
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 _MAX_KEYS = 128
+_USES = (None, "sig", "jwt-svid")
+"""`jwt-svid` is what SPIRE writes for the keys of its tokens, beside the ones of its certificates (`x509-svid`)."""
 _RSA_BITS = range(2048, 8193)
 _ALGORITHM_BY_TYPE: Mapping[tuple[object, object], str] = {
     ("RSA", None): "RS256",
@@ -87,19 +89,19 @@ def _usable(member: Any) -> tuple[str | None, PyJWK] | None:
         return None
     algorithm = _ALGORITHM_BY_TYPE.get((kind, curve))
     key_id = member.get("kid")
-    operations = member.get("key_ops", ["verify"])
+    operations = member.get("key_ops")
     if (
         algorithm is None
         or not isinstance(key_id, str | None)
-        or member.get("alg", algorithm) != algorithm
-        or member.get("use", "sig") != "sig"
-        or not isinstance(operations, list)
-        or "verify" not in operations
+        # Some issuers write null for a member that they leave out.
+        or member.get("alg") not in (None, algorithm)
+        or member.get("use") not in _USES
+        or (operations is not None and not (isinstance(operations, list) and "verify" in operations))
         or "d" in member  # whoever publishes the private half has no secret left to prove anything with
     ):
         return None
     try:
-        key = PyJWK(member, algorithm)
+        key = PyJWK({name: value for name, value in member.items() if value is not None}, algorithm)
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     if isinstance(key.key, RSAPublicKey) and key.key.key_size not in _RSA_BITS:

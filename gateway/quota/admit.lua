@@ -47,7 +47,7 @@ if verdict == "ok" then
   if capacity > 0 then
     level = level + CALL
     redis.call("HSET", KEYS[1], "last", whole(now), "level", whole(level), "level_at", whole(now))
-    if lowered then redis.call("HSET", KEYS[1], "cut", whole(now)) end
+    if lowered then redis.call("HSET", KEYS[1], "cut", whole(now) .. " " .. whole(capacity)) end
   else
     redis.call("HSET", KEYS[1], "last", whole(now))
   end

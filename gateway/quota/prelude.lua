@@ -60,10 +60,12 @@ end
 -- The level of the rate's bucket; how long until a lowered limit counts alone, or 0; whether it does by now.
 -- A level above the capacity is the debt of a limit that was higher. It is taken for a full bucket, from the last call on.
 -- While a change is on its way to the replicas both limits are in use: so that the lower one does not empty the bucket of
--- the higher one again and again, its calls do so once a minute at most (`cut` is when they did).
+-- the higher one again and again, its calls do so once a minute at most (`cut` is when they did, and under which capacity).
+-- A limit that is lower still is a new change, and need not wait for that.
 local CALL, CUT = 1000000000, 60000000
 local function drained(level, level_at, cut, now, drain, capacity)
-  level, level_at, cut = tonumber(level or 0), tonumber(level_at or 0), tonumber(cut or 0)
+  local cut_at, cut_capacity = string.match(cut or "", "^(%d+) (%d+)$")
+  level, level_at, cut_at = tonumber(level or 0), tonumber(level_at or 0), tonumber(cut_at or 0)
   if level_at > now then -- The clock went back: nothing is known to have drained before now. Kept, or it would not drain on.
     level_at = now
     redis.call("HSET", KEYS[1], "level_at", whole(now))
@@ -71,7 +73,7 @@ local function drained(level, level_at, cut, now, drain, capacity)
   local lowered = false
   if level > capacity then
     local from = level_at
-    if cut <= now then from = math.max(level_at, cut + CUT) end
+    if cut_at <= now and capacity >= tonumber(cut_capacity or 0) then from = math.max(level_at, cut_at + CUT) end
     local debt = level - (math.min(from, now) - level_at) * drain
     if debt > capacity then
       if from > now then return debt, from - now, false end

@@ -15,9 +15,15 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from gateway.clock import Clock
 from gateway.files import read_file
+from gateway.rpc.tls_material import is_served, key_fault, text_fault
 
 # Far above a chain or a bundle of authorities.
 MAX_FILE_BYTES = 1024 * 1024
+
+GRPC_REFUSES = (
+    "or its key, or the authorities of clients, are refused by gRPC: use PEM text with unencrypted ECDSA (P-256, P-384) "
+    "or RSA keys; lines that gRPC's core writes to stderr say which"
+)
 
 
 class BadTlsMaterial(Exception):
@@ -39,10 +45,11 @@ class ServerTls:
         self._clock = clock
         self._loaded: grpc.ServerCertificateConfiguration | None = None
         self._taken: grpc.ServerCertificateConfiguration | None = None
+        self._refused: tuple[bytes, ...] = ()
         self.client_authorities: bytes | None = None
         """What `client_ca_file` held when it was last loaded, PEM."""
         self.expiries: Mapping[str, float] = {}
-        """When the certificates in force end, in seconds since 1970: `server`, and `client_ca` (its first), if any."""
+        """When the certificates that are served end, in seconds since 1970: `server`, and `client_ca` (its first), if any."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -51,7 +58,8 @@ class ServerTls:
 
     def reload(self) -> None:
         """Reads the files, for connections from now on. Raises `BadTlsMaterial`, and then keeps what was there."""
-        self._loaded, self.expiries = self._load()
+        loaded, self.client_authorities, self.expiries = self._load()
+        self._loaded = loaded
 
     def credentials(self) -> grpc.ServerCredentials:
         """Credentials that follow `reload`. With client authorities, every connection has to show a certificate."""
@@ -75,7 +83,7 @@ class ServerTls:
         self._taken = loaded
         return loaded
 
-    def _load(self) -> tuple[grpc.ServerCertificateConfiguration, Mapping[str, float]]:
+    def _load(self) -> tuple[grpc.ServerCertificateConfiguration, bytes | None, Mapping[str, float]]:
         key, chain = _read(self._key_file), _read(self._cert_file)
         try:
             certificates = load_pem_x509_certificates(chain)
@@ -88,6 +96,8 @@ class ServerTls:
         spki = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         if private.public_key().public_bytes(*spki) != certificates[0].public_key().public_bytes(*spki):
             raise BadTlsMaterial(self._key_file, f"is not the key of {self._cert_file}: replace both together")
+        if (fault := key_fault(certificates[0])) is not None:
+            raise BadTlsMaterial(self._cert_file, fault)
         self._require_valid(self._cert_file, certificates[:1])
         expiries = {"server": _end(certificates)}
         authorities = None
@@ -99,8 +109,18 @@ class ServerTls:
                 raise BadTlsMaterial(self._client_ca_file, "holds no PEM certificates") from None
             self._require_valid(self._client_ca_file, trusted)
             expiries["client_ca"] = _end(trusted)
-            self.client_authorities = authorities
-        return grpc.ssl_server_certificate_configuration([(key, chain)], authorities), expiries
+        configuration = grpc.ssl_server_certificate_configuration([(key, chain)], authorities)
+        self._require_served(configuration, key, chain, authorities or b"")
+        return configuration, authorities, expiries
+
+    def _require_served(self, configuration: grpc.ServerCertificateConfiguration, *content: bytes) -> None:
+        """Raises `BadTlsMaterial` if gRPC would go on with the old material. At the start its listener finds that out."""
+        if self._taken is None:
+            return
+        if content == self._refused or not is_served(configuration, client_certificates=bool(content[-1])):
+            # Remembered, since gRPC writes lines of its own at each trial and the watcher looks every 2 s.
+            self._refused = content
+            raise BadTlsMaterial(self._cert_file, GRPC_REFUSES)
 
     def _require_valid(self, file: Path, certificates: Sequence[Certificate]) -> None:
         """Raises `BadTlsMaterial` if none of them is valid now, and so no handshake would succeed.
@@ -120,6 +140,9 @@ def _end(certificates: Sequence[Certificate]) -> float:
 
 def _read(file: Path) -> bytes:
     try:
-        return read_file(file, MAX_FILE_BYTES)
+        content = read_file(file, MAX_FILE_BYTES)
     except OSError as error:
         raise BadTlsMaterial(file, f"cannot be read ({error.strerror or error})") from None
+    if (fault := text_fault(content)) is not None:
+        raise BadTlsMaterial(file, fault)
+    return content

@@ -29,6 +29,19 @@ async def test_a_lowered_rate_keeps_no_debt_that_it_could_not_have_made(quota: H
     assert await spend(quota, lowered) == 10
 
 
+async def test_a_rate_that_is_lowered_twice_forgives_twice(quota: Harness) -> None:
+    """Within the minute in which two versions of one limit may be in use: a lower limit still is neither of them."""
+    await spend(quota, tenant(rate=(100, 200)).limits)
+    await admit(quota, "a", tenant(rate=(1, 50)).limits)
+    quota.advance(1)
+    assert await spend(quota, tenant(rate=(1, 50)).limits) == 1
+    lowered = tenant(rate=(1, 10)).limits
+    refused = await quota.store.admit("a", lowered, quota.id(), PATIENCE)
+    assert (refused.limit_id, refused.wait_us) == ("rate", 1_000_000)
+    quota.advance(1)
+    assert await spend(quota, lowered) == 1
+
+
 async def test_what_is_reported_of_a_lowered_rate_comes_true(quota: Harness) -> None:
     """GetQuota alone, without a call: the bucket is empty at its reset, and never below or above its range."""
     await spend(quota, tenant(rate=(100, 200)).limits)

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -66,11 +67,18 @@ class Authority:
         """The CA's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def server(self, host: str = "localhost", *, valid_from: float = -60.0, valid_for: float = 3600.0) -> Credentials:
+    def server(
+        self,
+        host: str = "localhost",
+        *,
+        valid_from: float = -60.0,
+        valid_for: float = 3600.0,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+    ) -> Credentials:
         """A server's certificate for a host name, `localhost` and 127.0.0.1; times as those of `workload`."""
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys((host, "localhost"))]
         names.append(x509.IPAddress(ip_address("127.0.0.1")))
-        return self.issue(names, valid_from=valid_from, valid_for=valid_for)
+        return self.issue(names, valid_from=valid_from, valid_for=valid_for, key=key)
 
     def workload(self, *uris: str, valid_from: float = -60.0, valid_for: float = 3600.0) -> Credentials:
         """A client's certificate with these URI SANs, valid from and for so many seconds after the authority's now."""
@@ -84,9 +92,10 @@ class Authority:
         valid_for: float = 3600.0,
         authority: bool = False,
         signs_certificates: bool = False,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
     ) -> Credentials:
         """A certificate with any names and flags, also those that a good CA would not give."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "workload")]))

@@ -91,3 +91,16 @@ def test_an_oversize_document_is_refused_unparsed() -> None:
     document = key_set(EC.jwk())
     with pytest.raises(KeySetInvalid, match="larger than 262144 bytes"):
         parse_key_set(document + b" " * MAX_DOCUMENT_BYTES)
+
+
+@pytest.mark.parametrize("kind", [{"use": None, "alg": None, "key_ops": None}, {"use": "jwt-svid"}])
+def test_a_key_as_real_issuers_write_it_is_usable(kind: dict[str, str | None]) -> None:
+    """Members that are null, and what SPIRE writes for the keys of its tokens."""
+    for key in (EC, RSA):
+        assert len(parse_key_set(key_set(key.jwk() | kind))) == 1
+
+
+def test_a_key_of_certificates_is_left_out() -> None:
+    """SPIRE's bundle also holds the authorities of its certificates: they sign no tokens."""
+    with pytest.raises(KeySetInvalid):
+        parse_key_set(key_set(EC.jwk() | {"use": "x509-svid"}))

@@ -252,13 +252,15 @@ class TenantUsage(_message.Message):
     tenant: _builtins.str
     """The tenant's id."""
     searches: _builtins.int
-    """Searches that were admitted: items of bulk streams count one each."""
+    """Searches by callers who proved to be this tenant, however they ended: answered ones, `quota_rejections` and
+    `failures`. Each is counted in exactly one of the three. Items of bulk streams count one each.
+    """
     cache_hits: _builtins.int
-    """Searches answered from the cache or by another's upstream call."""
+    """Answered searches that took their answer from the cache or from another's upstream call."""
     quota_rejections: _builtins.int
-    """Searches refused by a quota."""
+    """Searches refused by a limit of the tenant: rate, concurrency or upstream calls."""
     failures: _builtins.int
-    """Searches that ended in any other error."""
+    """Searches that ended in any other error, such as a rejected image, a fault of the vendor, or a caller that gave up."""
     upstream_calls: _builtins.int
     """Searches that went upstream."""
     charged_units: _builtins.int
