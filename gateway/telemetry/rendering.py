@@ -25,7 +25,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "trace_id": "trace.id",
     },
 }
-_ADDED: Mapping[str, Mapping[str, str]] = {"default": {}, "gcp": {}, "ecs": {"ecs.version": "8.11.0"}}
+_ADDED: Mapping[str, dict[str, str]] = {"default": {}, "gcp": {}, "ecs": {"ecs.version": "8.11.0"}}
 
 
 class JsonLines:
