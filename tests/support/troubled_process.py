@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 import time
-from unittest.mock import patch
 
 from gateway.cli.main import run
+from gateway.telemetry import observed
 from gateway.watcher import FileWatcher
 
 # Each turn of the event loop takes so long. A call takes several.
@@ -45,6 +45,6 @@ async def run_and_wait_for_trouble(self: FileWatcher) -> None:
 
 
 if __name__ == "__main__":
-    patch("gateway.telemetry.observed.container_limit_bytes", lambda: LIMIT_BYTES).start()
+    vars(observed)["container_limit_bytes"] = lambda: LIMIT_BYTES
     FileWatcher.run = run_and_wait_for_trouble  # type: ignore[method-assign]
     sys.exit(run(sys.argv[1:]))
