@@ -13,7 +13,7 @@ const drawn = (name, attributes) => {
   return element;
 };
 const number = (value) => value >= 100 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3));
-const millis = (value) => value === null ? "–" : value >= 1000 ? number(value / 1000) + " s" : number(value) + " ms";
+const millis = (value) => value === null ? "–" : value >= 1000 ? number(value / 1000) + " s" : (value < 1 ? String(+value.toPrecision(2)) : number(value)) + " ms";
 const bytes = (value) => value >= 1048576 ? number(value / 1048576) + " MiB" : number(value / 1024) + " KiB";
 const sum = (moments, key) => moments.reduce((total, moment) => total + moment[key], 0);
 const STEPS = 120;
@@ -83,7 +83,7 @@ function vendor(data) {
 function health(data) {
   const rows = [row("Gateway", data.ready ? "ready" : "not ready", data.ready ? "good" : "bad")];
   for (const [store, up] of Object.entries(data.stores || {}))
-    rows.push(row(store[0].toUpperCase() + store.slice(1) + " store", up ? "answers" : "out", up ? "good" : "bad"));
+    rows.push(row(store[0].toUpperCase() + store.slice(1) + " store", up ? "answers" : "out", up ? "good" : "warn"));
   rows.push(...vendor(data));
   if (data.upstream_in_flight !== null) rows.push(row("Searches at the vendor", String(data.upstream_in_flight), ""));
   if (data.calls_in_flight !== null) rows.push(row("Calls in flight", String(data.calls_in_flight), ""));

@@ -215,6 +215,7 @@ async def test_a_browser_shows_the_figures() -> None:
         assert shown in body, shown
     assert '<span id="ready" class="pill warn" role="status">ready, with problems</span>' in body
     assert "since 14:13:20 UTC, for 1 min 40 s" in body
+    assert '<span>Cache store</span><span class="warn">out</span>' in body
     assert "The figures above are of the last 1 min." in body
     assert "Charts: the last 10 min." in body
     assert re.search(r'id="p50-cache" class="">3.75 ms</b>', body)

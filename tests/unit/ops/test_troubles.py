@@ -11,8 +11,11 @@ from tests.support.clock import ManualClock
 STORES = {"quota": True, "cache": True}
 
 
-def minute(answered: int = 0, statuses: dict[str, int] | None = None, **reasons: int) -> Moment:
+def minute(
+    answered: int = 0, statuses: dict[str, int] | None = None, more: dict[str, int] | None = None, **reasons: int
+) -> Moment:
     """A minute with searches that the vendor answered, and failures by reason."""
+    reasons |= more or {}
     moment = Moment(60.0, calls=answered + sum(reasons.values()), asked=answered, statuses=statuses or {})
     moment.latency["vendor"][5] = float(answered)
     moment.ends = {("kyc", reason): count for reason, count in reasons.items()}
@@ -35,10 +38,10 @@ def texts(moment: Moment) -> list[str]:
 )
 def test_a_vendor_that_fails_is_named_with_its_fault(reason: str, text: str) -> None:
     """And with what came back, if anything did: a gateway whose credentials are refused may ask no more."""
-    (found,) = texts(minute(3, {"timeout": 2}, **{reason: 7}))
+    (found,) = texts(minute(3, {"timeout": 2}, more={reason: 7}))
     assert found.startswith(f"{text}")
     assert "(timeout): 7 searches failed" in found
-    assert texts(minute(0, {}, **{reason: 1}))
+    assert texts(minute(more={reason: 1}))
 
 
 def test_now_and_then_is_no_outage() -> None:
