@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
@@ -163,7 +164,7 @@ async def test_two_uris_are_refused(world: World, other: str) -> None:
 
 
 @pytest.mark.parametrize("flags", [{"authority": True, "signs_certificates": True}, {"signs_certificates": True}])
-async def test_an_authority_is_no_caller(world: World, flags: dict[str, bool]) -> None:
+async def test_an_authority_is_no_caller(world: World, flags: dict[str, Any]) -> None:
     """A certificate that may sign others holds names for them and identifies nobody."""
     client = world.authority.issue([x509.UniformResourceIdentifier(SPIFFE_ID)], **flags)
     assert await world.who(client) == "CREDENTIALS_INVALID"

@@ -121,7 +121,7 @@ def old_mac(content: bytes) -> bytes:
     return content.replace(b"\n", b"\r")
 
 
-UNUSABLE = {
+UNUSABLE: dict[str, tuple[str, Any, Any, str]] = {
     "a BOM before the chain": ("cert_file", None, lambda pem: b"\xef\xbb\xbf" + pem, "byte order mark"),
     "a BOM before the key": ("key_file", None, lambda pem: b"\xef\xbb\xbf" + pem, "byte order mark"),
     "a BOM before the authorities": ("client_ca_file", None, lambda pem: b"\xef\xbb\xbf" + pem, "byte order mark"),

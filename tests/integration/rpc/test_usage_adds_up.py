@@ -98,13 +98,14 @@ class World:
             await refusal(self.send("free", seed))
         self.upstream.answer = ANSWER
         only = pb.CacheControl(mode=pb.CACHE_MODE_ONLY_IF_CACHED)
+        undecodable: Any = self.channel.unary_unary(SEARCH)
         requests = [
             self.send("free", 1, face_set="none"),
             self.send("free", 1, image=pb.Image(content=b"no image")),
             self.send("free", 1, image=pb.Image()),
             self.send("free", 1, max_results=99),
             self.send("free", 90, cache_control=only),
-            self.channel.unary_unary(SEARCH)(b"\xff\xff", metadata=login("free")),
+            undecodable(b"\xff\xff", metadata=login("free")),
             self.stub.SearchFace(search(91), metadata=login("free"), timeout=0.05),
         ]
         for request in requests[:-1]:
