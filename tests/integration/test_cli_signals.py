@@ -17,8 +17,6 @@ from gateway.cli.signals import HANDLED, LEAVE, RELOAD
 from tests.support.command import ended, started
 from tests.support.connections import Connections
 
-pytestmark = pytest.mark.timed
-
 # Runs before the gateway's own code, and sends signals at the first event of Python's that fits.
 AT_A_MOMENT = """
 import os, sys

@@ -14,8 +14,6 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.abuse_stage import ATTACKER, HONEST, abuse_stage, long_only, scaled
 from tests.support.honest import OWN_CONNECTION, at_pace
 
-pytestmark = pytest.mark.timed
-
 TIMES = 5
 # Misses fill these on a slow machine too, with the vendor's 64 connections and what waits for them.
 FEW_PLACES = {"max_concurrent_rpcs": 100}
@@ -23,6 +21,7 @@ FEW_PLACES = {"max_concurrent_rpcs": 100}
 
 @long_only
 @pytest.mark.parametrize("image_bytes", [20_000, 100_000])
+@pytest.mark.timed
 async def test_five_times_the_load_is_shed_with_a_reason(tmp_path: Path, image_bytes: int) -> None:
     """No bare CANCELLED, details with each refusal, health answered, and most of what could be done is done."""
     seconds = scaled(3, 10)
@@ -103,6 +102,7 @@ async def test_hits_are_served_beside_1100_misses_per_second(tmp_path: Path) -> 
 
 
 @long_only
+@pytest.mark.timed
 async def test_a_tenant_over_its_rate_slows_nobody(tmp_path: Path) -> None:
     """Limited to 200 per second and offering 4,000: others are answered nearly as fast as without it, and it gets its 200."""
     limits = {"limits": {"rate": {"per_second": 200}}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+_TURNS = 5
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -32,7 +33,12 @@ class Connections:
         await self._serve(reader, writer)
 
     async def end(self) -> None:
-        """Cancels all that is still served."""
+        """Cancels all that is still served. To be called once the listener is closed."""
+        # What it accepted just before reaches `accept` only in one of the loop's next turns.
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A transport is closed in the turn after.
+        await asyncio.sleep(0)

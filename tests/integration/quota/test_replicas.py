@@ -23,8 +23,6 @@ from tests.support.connections import Connections
 from tests.support.quota import PATIENCE, fresh_prefix, tenant
 from tests.support.valkey import running_cluster, running_store
 
-pytestmark = pytest.mark.timed
-
 ROOT = Path(__file__).resolve().parents[3]
 # Each seed starts three processes and takes some seconds: 20 with FACEGATE_ALL_SEEDS=1, a few otherwise.
 ALL = os.environ.get("FACEGATE_ALL_SEEDS") == "1"
