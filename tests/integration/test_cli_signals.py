@@ -139,8 +139,7 @@ async def test_sigterm_counts_while_a_store_is_being_opened(tmp_path: Path, serv
         process.send_signal(signal.SIGTERM)
         result = await ended(process, within_seconds=20)
     finally:
-        store.close()
-        await connections.end()
+        await connections.end(store)
     assert (result.status, result.err) == (0, "")
     assert "server.listening" not in result.out
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 _TURNS = 5
+"""Of the loop, from the acceptance of a connection to `accept`."""
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -32,11 +33,16 @@ class Connections:
     async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._serve(reader, writer)
 
-    async def end(self) -> None:
-        """Cancels all that is still served. To be called once the listener is closed."""
-        # What it accepted just before reaches `accept` only in one of the loop's next turns.
+    async def end(self, listener: asyncio.Server) -> None:
+        """Closes the listener and cancels all that is still served."""
+        loop = asyncio.get_running_loop()
+        for one in listener.sockets:
+            # It accepts no more, and is still open: a connection whose listener is closed before its transport is made
+            # is forgotten by Python 3.11, and its socket left to the collector.
+            loop.remove_reader(one)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
+        listener.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -60,8 +60,7 @@ class Proxy:
         try:
             yield self
         finally:
-            listener.close()
-            await connections.end()
+            await connections.end(listener)
 
     async def _copy(
         self,

@@ -48,8 +48,7 @@ class CountingVendor:
 
     async def close(self) -> None:
         assert self._server is not None
-        self._server.close()
-        await self._connections.end()
+        await self._connections.end(self._server)
         await self._server.wait_closed()
 
 
