@@ -15,12 +15,11 @@ settings.register_profile("ci", derandomize=True, deadline=None, suppress_health
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
-
 _ATTEMPTS = 3
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that rest on times get further attempts; one whose protection is gone fails in all of them."""
+    """A test that asserts a time has three attempts: one stall of a machine that others use too decides nothing."""
     repeats = config.pluginmanager.hasplugin("rerunfailures")
     for item in items:
         if repeats and item.get_closest_marker("timed"):

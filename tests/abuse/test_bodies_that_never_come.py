@@ -14,8 +14,6 @@ from tests.support.honest import honest
 from tests.support.open_loop import SEARCH
 from tests.support.pki import Authority
 
-pytestmark = pytest.mark.timed
-
 CHECK = "/grpc.health.v1.Health/Check"
 GET_QUOTA = "/facegate.search.v1.FaceSearchService/GetQuota"
 # A tenant that is allowed next to nothing.

@@ -11,8 +11,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.abuse_stage import ATTACKER, abuse_stage, long_only, scaled
 from tests.support.images import jpeg
 
-pytestmark = pytest.mark.timed
-
 SERVICE = "/facegate.search.v1.FaceSearchService/"
 DAY = 86_400
 NOW = 1_900_000_000
@@ -43,6 +41,7 @@ SHORT = ("GetUsage of 400 days", "searches with an invalid image")
 
 
 @pytest.mark.parametrize("flood", [pytest.param(name, marks=() if name in SHORT else long_only) for name in FLOODS])
+@pytest.mark.timed
 async def test_a_flood_beyond_the_rate_slows_nobody(tmp_path: Path, flood: str) -> None:
     """600 calls per second by a tenant that is allowed one: they count against a rate, whatever becomes of them."""
     method, request = FLOODS[flood]

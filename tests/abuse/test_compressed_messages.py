@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import free_port
 from tests.support.abuse_stage import abuse_stage, long_only, scaled
-
-pytestmark = pytest.mark.timed
+from tests.support.valkey import free_port
 
 # What a gateway may need for a few dozen strangers' calls, far below one inflated message per call.
 GROWTH_MIB = 32
@@ -41,6 +39,7 @@ async def test_reflection_whose_answers_nobody_reads_takes_no_memory(tmp_path: P
     assert outcomes.all_ok
 
 
+@pytest.mark.timed
 async def test_compressed_checks_take_no_processor(tmp_path: Path) -> None:
     """300 KB per second, six at a time: honest callers are answered as fast as without them."""
     seconds = scaled(2, 10)

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from facegate.admin.v1.admin_service_pb2 import PurgeCacheRequest
 from facegate.search.v1 import face_search_service_pb2 as pb
 
@@ -19,8 +18,6 @@ from tests.support.callers import SPIFFE_ID, holder_of, tenant, tls_settings
 from tests.support.open_loop import SEARCH
 from tests.support.pki import Authority, client_context
 from tests.support.raw_connection import RawConnection
-
-pytestmark = pytest.mark.timed
 
 GET_QUOTA = "/facegate.search.v1.FaceSearchService/GetQuota"
 PURGE = "/facegate.admin.v1.AdminService/PurgeCache"
@@ -107,7 +104,7 @@ async def finish(connection: RawConnection, streams: list[int], rest: bytes) -> 
     for stream in streams:
         if stream in connection.open_streams:
             connection.more(stream, rest, end=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not all(stream in connection.ends for stream in streams):
             assert not connection.gone.is_set()
             await asyncio.sleep(0.005)

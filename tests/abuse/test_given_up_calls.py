@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.abuse_stage import ATTACKER, abuse_stage, scaled
-
-pytestmark = pytest.mark.timed
 
 
 async def test_calls_that_are_given_up_keep_their_streams(tmp_path: Path) -> None:

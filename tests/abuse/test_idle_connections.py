@@ -9,15 +9,12 @@ from pathlib import Path
 
 import aiohttp
 import grpc
-import pytest
 
 from tests.support.abuse_stage import HONEST, AbuseStage, abuse_stage
 from tests.support.attack_process import Figures
 from tests.support.callers import who
 from tests.support.gateway_process import Run
 from tests.support.honest import OWN_CONNECTION, Honest
-
-pytestmark = pytest.mark.timed
 
 DESCRIPTORS, CONNECTIONS = 512, 700
 FEW = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import pytest
-
 from tests.support.abuse_stage import HONEST, abuse_stage, scaled
 from tests.support.conditions import eventually
 from tests.support.gateway_process import Run
-
-pytestmark = pytest.mark.timed
 
 # A log shipper of modest speed.
 SHIPPED_BYTES_PER_SECOND = 1_300_000
@@ -34,7 +30,7 @@ async def test_refusals_of_strangers_displace_no_audit(tmp_path: Path) -> None:
         answered = outcomes.counts["OK"] + 1
         # What is not there by then is lost; how much that is, the assertion below says.
         with contextlib.suppress(AssertionError):
-            await eventually(lambda: len(set(lines("audit.search"))) >= answered, "each search has its line", 10)
+            await eventually(lambda: len(set(lines("audit.search"))) >= answered, "each search has its line")
         audited = len(set(lines("audit.search")))
         written = sum(len(piece) for piece in stage.gateway.log)
         stage.keep(

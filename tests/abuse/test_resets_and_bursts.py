@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.abuse_stage import abuse_stage, scaled
 from tests.support.honest import Outcomes
-
-pytestmark = pytest.mark.timed
 
 
 async def test_rapid_resets_cancel_no_honest_call(tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from tests.support.abuse_stage import AbuseStage, abuse_stage, long_only
 from tests.support.honest import OWN_CONNECTION
 
-pytestmark = pytest.mark.timed
-
 DRAIN_SECONDS = 8
 # What an end without calls may take on a busy machine.
 AT_ONCE_SECONDS = 4
@@ -32,6 +30,7 @@ async def ended_after(stage: AbuseStage) -> float:
     return loop.time() - began
 
 
+@pytest.mark.timed
 async def test_a_client_that_ignores_goaway_does_not_hold_the_drain(tmp_path: Path) -> None:
     """Its connection has no call: it is closed."""
     async with abuse_stage(tmp_path, server={"drain_seconds": DRAIN_SECONDS}) as stage:
@@ -45,6 +44,7 @@ async def test_a_client_that_ignores_goaway_does_not_hold_the_drain(tmp_path: Pa
     assert attack.connections_lost == 1
 
 
+@pytest.mark.timed
 async def test_an_open_reflection_stream_does_not_hold_the_drain(tmp_path: Path) -> None:
     """It is ended, as health watches are."""
     async with (

@@ -17,8 +17,6 @@ from gateway.cli.signals import HANDLED, LEAVE, RELOAD
 from tests.support.command import ended, started
 from tests.support.connections import Connections
 
-pytestmark = pytest.mark.timed
-
 # Runs before the gateway's own code, and sends signals at the first event of Python's that fits.
 AT_A_MOMENT = """
 import os, sys
@@ -141,8 +139,7 @@ async def test_sigterm_counts_while_a_store_is_being_opened(tmp_path: Path, serv
         process.send_signal(signal.SIGTERM)
         result = await ended(process, within_seconds=20)
     finally:
-        store.close()
-        await connections.end()
+        await connections.end(store)
     assert (result.status, result.err) == (0, "")
     assert "server.listening" not in result.out
 

@@ -10,8 +10,6 @@ from tests.support.abuse_stage import ATTACKER, abuse_stage, long_only, scaled
 from tests.support.gateway_process import Run
 from tests.support.memory_cgroup import memory_cgroup
 
-pytestmark = pytest.mark.timed
-
 LIMIT_BYTES = 1 << 30
 
 LOADS = [

@@ -80,6 +80,7 @@ def _as_in_the_gateway() -> object:
     gc.unfreeze()
 
 
+@pytest.mark.timed
 def test_a_change_of_every_tenant_is_loaded_in_small_steps(started: Config) -> None:
     """No step holds up the event loop for longer than a call may wait."""
     config, longest, _ = load(text_of(TENANTS, rate=51), started)
@@ -87,6 +88,7 @@ def test_a_change_of_every_tenant_is_loaded_in_small_steps(started: Config) -> N
     assert longest < LONGEST_STEP_SECONDS
 
 
+@pytest.mark.timed
 def test_a_change_of_one_tenant_costs_a_fraction(started: Config) -> None:
     """So a token that is removed is dead soon, also on half a core."""
     _, _, all_changed = load(text_of(TENANTS, rate=51), started)
@@ -115,6 +117,7 @@ async def test_a_removed_token_is_dead_and_the_others_are_not(tmp_path: Path, st
     assert authenticator.tenants.by_token_digest(token_digest("made up")) is None
 
 
+@pytest.mark.timed
 async def test_a_bad_file_is_not_parsed_again_at_every_poll(tmp_path: Path, started: Config) -> None:
     """It is looked at every 2 s until it is mended; parsing it each time would take a quarter of a core."""
     file = tmp_path / "facegate.yaml"

@@ -16,7 +16,6 @@ from typing import Any
 import grpc
 import pytest
 
-from bench.processes import free_port
 from bench.requests import Requests
 from gateway.auth.tokens import new_token
 from tests.support.abuse_stage import LONG, long_only, scaled, settings_of
@@ -27,9 +26,8 @@ from tests.support.measurements import Measurement, keep
 from tests.support.metrics import metrics_page, values
 from tests.support.open_loop import SEARCH
 from tests.support.tools import LOCAL_BIN, ROOT, require_tool
+from tests.support.valkey import free_port
 from tests.support.vendor_process import vendor_process
-
-pytestmark = pytest.mark.timed
 
 REPLICAS = 2
 RESTARTS = int(scaled(2, 30))

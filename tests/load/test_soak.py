@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from gateway.auth.tokens import new_token
 from tests.support.abuse_stage import HONEST, AbuseStage, abuse_stage, scaled
 from tests.support.attack_process import attacked
 from tests.support.callers import holder_of, tenant
 from tests.support.meter import resident_mib
-
-pytestmark = pytest.mark.timed
 
 WARM_UP_CALLS = int(scaled(200, 30_000))
 CALLS = int(scaled(600, 300_000))

@@ -40,7 +40,7 @@ class Replica:
 async def warm(replica: Replica) -> None:
     """Keeps an answer and finds it, more than once where a busy machine makes the store seem out for a moment."""
     key = replica.cache.key("kyc", "employees", IMAGE)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (
             await keep(replica.cache, key, asked(), found(0.9)) and isinstance(await replica.look(), CachedAnswer)
         ):

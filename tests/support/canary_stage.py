@@ -112,7 +112,7 @@ class Stage:
     async def broken_page(self, path: str) -> bytes:
         """What operators are shown of a page that fails, once the last good one is too old to be shown again."""
         url = f"http://{self.gateway.ops_address}{path}"
-        async with asyncio.timeout(10), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
             while True:
                 async with session.get(url) as answer:
                     if answer.status == 500:
@@ -190,7 +190,7 @@ async def staged(folder: Path, *, store: StoreServer | None = None, tls: bool = 
             sections["auth"]["spiffe_trust_domain"] = "corp.example"
         if store is not None:
             sections["stores"] = {"cache": store.url, "quota": store.url, "key_file": key_file(folder)}
-        watcher = FileWatcher(clock=SystemClock(), settle_seconds=0)
+        watcher = FileWatcher(clock=SystemClock(), interval_seconds=3600, settle_seconds=0)
         gateway = await stack.enter_async_context(running(config_of(**sections), watcher=watcher))
         if tls:
             channel = tls_channel(gateway.address, canaries.AUTHORITY, canaries.AUTHORITY.issue([]))

@@ -97,8 +97,7 @@ class FlakyProxy:
 
     async def close(self) -> None:
         if self._server is not None:
-            self._server.close()
-        await self._connections.end()
+            await self._connections.end(self._server)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

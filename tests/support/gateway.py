@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.config import Config, parse_config
 from gateway.upstream.port import Upstream
 from gateway.watcher import FileWatcher
+from tests.support.patience import patience
 
 # What tests search with, unless they say otherwise.
 SETTINGS: dict[str, Any] = {
@@ -45,11 +46,16 @@ async def running(
     upstream: Upstream | None = None,
     clock: Clock | None = None,
     watcher: FileWatcher | None = None,
+    patient: bool = True,
 ) -> AsyncIterator[Gateway]:
-    """A serving gateway."""
-    async with open_gateway(
-        config or config_of(), config_file=config_file, upstream=upstream, clock=clock, watcher=watcher
-    ) as gateway:
+    """A serving gateway. Unless it is not `patient`, it waits seconds for a shared store, not 50 ms."""
+    async with AsyncExitStack() as stack:
+        with patience() if patient else nullcontext():
+            gateway = await stack.enter_async_context(
+                open_gateway(
+                    config or config_of(), config_file=config_file, upstream=upstream, clock=clock, watcher=watcher
+                )
+            )
         yield gateway
 
 

@@ -34,8 +34,7 @@ class LyingStore:
 
     async def close(self) -> None:
         assert self._listener is not None
-        self._listener.close()
-        await self._connections.end()
+        await self._connections.end(self._listener)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

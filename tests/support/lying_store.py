@@ -77,8 +77,7 @@ class LyingStore:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        self._server.close()
-        await self._served.end()
+        await self._served.end(self._server)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,7 @@
 """A replica as a process of its own: `python -m tests.support.quota_replica`, told what to do by one JSON line on stdin.
 
-Calls the gate from many tasks at once and prints one JSON line at the end. With `hold`, takes slots, prints how many, and
-keeps them until it is killed. Concurrency is measured at a socket that all replicas share, as the vendor would.
+Calls the gate from many tasks at once and prints one JSON line at the end. Concurrency is measured at a socket that all
+replicas share, as the vendor would.
 """
 
 from __future__ import annotations
@@ -85,10 +85,6 @@ async def _main(order: dict[str, Any]) -> None:
     )
     who = tenant(concurrency=order["concurrency"], day=order["day"])
     await quota.start()
-    if order.get("hold"):
-        held = [await quota.gate.admit(who) for _ in range(order["hold"])]
-        _say({"held": len(held)})
-        await asyncio.Event().wait()
     tally = {"admitted": 0, "refunded": 0, "waited": 0, "degraded": 0}
     vendor = Vendor(order["vendor_port"])
     lottery = random.Random(order["seed"])

@@ -31,6 +31,7 @@ from grpc_health.v1 import health_pb2
 from gateway.sandbox.server import SANDBOX_API_ID, SANDBOX_API_SECRET, Sandbox, run_sandbox
 from tests.support.gateway import refusal_of
 from tests.support.images import jpeg, jpeg_with_segments, segment
+from tests.support.tools import ROOT
 from tests.support.valkey import free_port
 
 ALL_SEEDS = os.environ.get("FACEGATE_ALL_SEEDS") == "1"
@@ -135,7 +136,9 @@ class Replica:
         self.process.wait(timeout=10)
 
 
-def _spawn(folder: Path, number: int, settings: Mapping[str, Any]) -> tuple[str, Path, subprocess.Popen[bytes]]:
+def _spawn(
+    folder: Path, number: int, settings: Mapping[str, Any], module: str
+) -> tuple[str, Path, subprocess.Popen[bytes]]:
     address = f"127.0.0.1:{free_port()}"
     server = {"listen": address, "drain_seconds": 1, "max_concurrent_rpcs": 2000, **settings.get("server", {})}
     file, log = folder / f"replica-{number}.yaml", folder / f"replica-{number}.log"
@@ -144,11 +147,12 @@ def _spawn(folder: Path, number: int, settings: Mapping[str, Any]) -> tuple[str,
     environ |= {"REPLICA_API_ID": SANDBOX_API_ID, "REPLICA_API_SECRET": SANDBOX_API_SECRET}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--config", str(file)],
+            [sys.executable, "-m", module, "serve", "--config", str(file)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=environ,
+            cwd=ROOT,
         )
     return address, log, process
 
@@ -172,10 +176,12 @@ async def _ready(replica: Replica) -> bool:
     return False
 
 
-async def _start(stack: AsyncExitStack, folder: Path, number: int, settings: Mapping[str, Any], wide: int) -> Replica:
+async def _start(
+    stack: AsyncExitStack, folder: Path, number: int, settings: Mapping[str, Any], wide: int, module: str
+) -> Replica:
     log = folder
     for _ in range(3):
-        address, log, process = _spawn(folder, number, settings)
+        address, log, process = _spawn(folder, number, settings, module)
         stack.push_async_callback(_end, process)
         channels = await stack.enter_async_context(channels_to(address, wide))
         replica = Replica(address, log, process, channels)
@@ -203,11 +209,15 @@ def settings_for(sandbox: Sandbox, tenants: Sequence[Mapping[str, Any]], **secti
 
 @asynccontextmanager
 async def running_replicas(
-    folder: Path, settings: Sequence[Mapping[str, Any]], *, channels: int = 1
+    folder: Path, settings: Sequence[Mapping[str, Any]], *, channels: int = 1, patient: bool = True
 ) -> AsyncIterator[list[Replica]]:
-    """A gateway process for each of `settings`, all of them serving; `channels` connections to each."""
+    """A gateway process for each of `settings`, all of them serving; `channels` connections to each.
+
+    Unless they are not `patient`, they wait seconds for a shared store, not 50 ms.
+    """
+    module = "tests.support.patient_process" if patient else "gateway"
     async with AsyncExitStack() as stack:
-        starts = (_start(stack, folder, number, each, channels) for number, each in enumerate(settings))
+        starts = (_start(stack, folder, number, each, channels, module) for number, each in enumerate(settings))
         yield list(await asyncio.gather(*starts))
 
 

@@ -20,8 +20,6 @@ from tests.support.cache_replica import IMAGE, Replica, StartReplica, warm
 from tests.support.conditions import eventually
 from tests.support.valkey import StoreServer
 
-pytestmark = pytest.mark.timed
-
 EPOCHS = "facegate:cache:1:epochs"
 LAST = str(2**53 - 1).encode()
 SPOILED = {
@@ -50,6 +48,7 @@ def renewed(replica: Replica, old: bytes) -> bool:
 
 @pytest.mark.parametrize("scope", [Scope(), Scope("kyc"), Scope("kyc", "employees")], ids=["all", "tenant", "face set"])
 @pytest.mark.parametrize("spoiled", SPOILED)
+@pytest.mark.timed
 async def test_a_purge_works_whatever_the_epochs_are(
     server: StoreServer, start_replica: StartReplica, spoiled: str, scope: Scope
 ) -> None:
@@ -65,7 +64,7 @@ async def test_a_purge_works_whatever_the_epochs_are(
     for _ in range(2):
         assert abs(await replicas[0].cache.purge(scope) / 1000 - time.time()) < 60
     for replica in replicas:
-        await eventually(partial(renewed, replica, old), "the epochs are known", 5.0)
+        await eventually(partial(renewed, replica, old), "the epochs are known")
         assert await replica.look() is Absent.MISS
     assert time.monotonic() - began < 2.0
     await warm(replicas[0])
@@ -79,7 +78,7 @@ async def test_a_purge_works_where_the_epochs_are_no_hash(server: StoreServer, s
     server.command("SET", EPOCHS, "text")
     await eventually(lambda: not replica.store.available, "nothing is believed")
     await replica.cache.purge(Scope("kyc"))
-    await eventually(lambda: replica.store.available, "the cache is used again", 2.0)
+    await eventually(lambda: replica.store.available, "the cache is used again")
     assert await replica.look() is Absent.MISS
 
 
@@ -93,7 +92,7 @@ async def test_epochs_far_ahead_are_replaced_without_a_purge(
     old = replicas[0].address()
     with server.client() as store:
         store.hset(EPOCHS, mapping=SPOILED[spoiled])
-    await eventually(lambda: all(renewed(replica, old) for replica in replicas), "new epochs", 5.0)
+    await eventually(lambda: all(renewed(replica, old) for replica in replicas), "new epochs")
     assert replicas[0].address() == replicas[1].address()
     assert await replicas[0].cache.purge(Scope()) < (time.time() + 3600) * 1000
 

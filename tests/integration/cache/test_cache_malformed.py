@@ -92,7 +92,7 @@ async def search_and_purge(replica: Replica) -> None:
 async def recovered(replica: Replica) -> None:
     """Waits until the store is in use again. Here nothing else reads the epochs, which is what finds it."""
     key = replica.cache.key("kyc", "employees", IMAGE)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await replica.store.refresh() and await keep(replica.cache, key, asked(), found(0.9))):
             await asyncio.sleep(0.01)
 

@@ -23,14 +23,13 @@ from tests.support.clock import ManualClock
 from tests.support.conditions import eventually
 from tests.support.valkey import StoreServer, running_cluster
 
-pytestmark = pytest.mark.timed
-
 
 async def hold(replica: Replica, *scores: float) -> float | None:
     return await keep(replica.cache, replica.cache.key("kyc", "employees", IMAGE), asked(), found(*scores))
 
 
 @pytest.mark.parametrize("scope", [Scope(), Scope("kyc"), Scope("kyc", "employees")])
+@pytest.mark.timed
 async def test_a_purge_holds_on_every_replica_within_two_seconds(start_replica: StartReplica, scope: Scope) -> None:
     """Three replicas with the answer in front, and one search in flight: then no old answer anywhere."""
     replicas = [await start_replica() for _ in range(3)]

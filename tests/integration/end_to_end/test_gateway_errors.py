@@ -17,8 +17,6 @@ from tests.support.error_contract import PROMISES, assert_kept
 from tests.support.gateway_error_rows import GATEWAY_ROWS, Produce
 from tests.support.vendor_error_rows import VENDOR_ROWS
 
-pytestmark = pytest.mark.timed
-
 # Why no row of these tests ends with the error.
 NOT_SHOWN: dict[type[GatewayError], str] = {
     errors.Cancelled: "nobody is left to be told: the caller's own gRPC reports it (shown below)",
@@ -58,8 +56,8 @@ async def test_a_callers_cancellation(tmp_path: Path) -> None:
 async def test_a_callers_deadline(tmp_path: Path) -> None:
     """The gateway answers DEADLINE_EXCEEDED just before the deadline passes; once the search is sent it is charged."""
     async with staged(tmp_path) as stage:
-        stage.sandbox.faults.post({"kind": "latency", "latency_seconds": 0.8})
-        refused = await stage.refused(stage.search(timeout=0.5))
+        stage.sandbox.faults.post({"kind": "latency", "latency_seconds": 2.5})
+        refused = await stage.refused(stage.search(timeout=1.5))
         assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
         # On a busy machine the client's own clock may be first; its error has no details.
         if refused.details:

@@ -11,7 +11,6 @@ from typing import Any
 
 import aiohttp
 import grpc
-import pytest
 import yaml
 
 from gateway.app import Gateway
@@ -23,8 +22,6 @@ from tests.support.mounted import Mounted
 from tests.support.oidc import SigningKey, key_set
 from tests.support.pki import Authority
 from tests.support.upstream import FakeUpstream
-
-pytestmark = pytest.mark.timed
 
 KEY = SigningKey()
 DEAD_WITHIN_SECONDS = 10.0

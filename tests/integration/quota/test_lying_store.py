@@ -22,8 +22,6 @@ from tests.support.lateness import lateness
 from tests.support.lying_store import Answer, LyingStore, echo_of, lying_store, packed, with_echo
 from tests.support.quota import PATIENCE, tenant
 
-pytestmark = pytest.mark.timed
-
 WHO = tenant(rate=(100, 100), concurrency=9, day=100)
 NOW = 1_763_800_000_000_000
 
@@ -133,6 +131,7 @@ async def test_no_method_of_the_stores_raises_anything_else(lie: Answer, url_of:
 
 
 @pytest.mark.parametrize("start", [b"$2000000000\r\n", b"+", b"-", b"*4000\r\n$9999999\r\n", b"x"])
+@pytest.mark.timed
 async def test_a_reply_without_end_is_given_up(start: bytes) -> None:
     """After some tens of KB, with the connection; the event loop goes on meanwhile."""
     async with lying_store(always(start)) as store, lateness() as late:

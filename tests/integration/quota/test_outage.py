@@ -29,13 +29,12 @@ from tests.support.quota_outages import (
     search,
 )
 
-pytestmark = pytest.mark.timed
-
 LONGEST_SECONDS = 0.06
 
 
 @pytest.mark.parametrize("policy", ["share", "deny", "allow"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.timed
 async def test_an_outage_of_any_kind_keeps_to_the_policy(setup: Setup, fault: Fault, policy: str) -> None:
     """No call waits longer than 60 ms; each policy keeps its bound; degraded shows; back within 2 s; one line a change."""
     limit, before = 100, 10
@@ -77,23 +76,24 @@ async def test_charges_equal_admissions_when_replies_are_lost(setup: Setup, poli
         await asyncio.sleep(0.002)
     setup.proxy.drop_reply = None
     assert tally.admitted > tally.degraded
-    await eventually(lambda: not gate.degraded, "the store is back", 2.0)
+    await eventually(lambda: not gate.degraded, "the store is back")
     await eventually_used(setup, who, tally.admitted + 1)
 
 
 async def test_all_questions_of_a_call_share_one_budget(setup: Setup) -> None:
     """A store that takes more than half of it has answered one question in time; there is no time left for a second."""
     who = tenant(rate=(1000, 1000), day=100)
-    gate = await setup.gate(budget_seconds=0.6)
+    gate = await setup.gate(budget_seconds=2.0)
     await calls(gate, who, 1)
     await gate.limits(who)  # Nothing is left to say whose reply would be waited for first.
-    setup.proxy.delay_seconds = 0.35
+    setup.proxy.delay_seconds = 1.1
     with await gate.admit(who) as admission:
         assert not admission.degraded
         assert (await admission.reserve()).degraded
     setup.proxy.delay_seconds = 0.0
 
 
+@pytest.mark.timed
 async def test_a_call_that_had_no_answer_does_not_ask_again(setup: Setup) -> None:
     """Its time is used up: whatever else it needs is decided without the store."""
     gate = await setup.gate(budget_seconds=0.6)
@@ -106,6 +106,7 @@ async def test_a_call_that_had_no_answer_does_not_ask_again(setup: Setup) -> Non
         assert time.perf_counter() - began < 0.3
 
 
+@pytest.mark.timed
 async def test_a_report_waits_no_longer_than_a_call(setup: Setup) -> None:
     """GetQuota and GetUsage of a store that is silent: each is told so within 60 ms, however many ask at once."""
     who = tenant(day=10, concurrency=4)
@@ -140,5 +141,5 @@ async def test_probing_a_silent_store_leaves_no_sockets(setup: Setup) -> None:
     await calls(gate, who, 5)
     assert gate.degraded
     probed = setup.proxy.connections
-    await eventually(lambda: setup.proxy.connections >= probed + 6, "it is probed", 10)
+    await eventually(lambda: setup.proxy.connections >= probed + 6, "it is probed")
     assert setup.proxy.open_connections <= 2

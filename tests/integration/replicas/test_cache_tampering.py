@@ -92,7 +92,7 @@ async def stored(store: StoreServer, stub: Any, upstream: FakeUpstream, number: 
 
 async def in_use(stub: Any) -> None:
     """Waits until the gateway looks into the store again, by searches for a photo of their own."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await search(stub, 99)).cache.status == pb.CACHE_STATUS_BYPASS:
             await asyncio.sleep(0.02)
 

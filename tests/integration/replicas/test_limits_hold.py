@@ -33,7 +33,7 @@ from tests.support.replicas import (
 )
 from tests.support.valkey import running_cluster, running_store
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timed]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SEEDS, CLUSTER_SEEDS = (range(20), range(20)) if ALL_SEEDS else (range(2), range(1))
 DAY_LIMIT, CONCURRENCY, CLIENTS, AT_ONCE = 1000, 50, 8, 8
@@ -151,7 +151,7 @@ def _tell(sandbox: Sandbox, run: Run, seed: int, attempt: int, seconds: float) -
 
 async def all_is_told(replica: Replica, who: str) -> None:
     """The last slots of the other replicas are free within 5 ms; on a busy machine later, but long before a lease ends."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 14
     while (found := (await replica.used(who), await replica.used(who, "concurrency"))) != (DAY_LIMIT, 0):
         assert time.monotonic() < deadline, f"(used, in flight) is {found}"
         await asyncio.sleep(0.02)
@@ -196,6 +196,7 @@ async def test_three_gateways_on_a_cluster_admit_exactly_the_limit(
     await exactly_the_limit(sandbox, cluster_replicas, seed)
 
 
+@pytest.mark.timed
 async def test_a_killed_gateway_frees_its_slots_within_15_seconds(
     tmp_path: Path, sandbox: Sandbox, replicas: list[Replica], valkey_url: str
 ) -> None:
@@ -206,7 +207,7 @@ async def test_a_killed_gateway_frees_its_slots_within_15_seconds(
     async with running_replicas(tmp_path, settings(sandbox, valkey_url, 1, timeout_seconds=60)) as (dying,):
         held = [dying.search("held", request(photo(number)), timeout=60) for number in range(4)]
         seen = sandbox.stats.face_sets[vendor_name("held")]
-        await eventually(lambda: seen.in_flight == 4, "four searches hang at the vendor", within_seconds=20)
+        await eventually(lambda: seen.in_flight == 4, "four searches hang at the vendor")
         assert await left.used("held", "concurrency") == 4
         dying.kill()
         killed = time.monotonic()

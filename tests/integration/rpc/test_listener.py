@@ -25,8 +25,6 @@ from tests.support.pki import Authority
 from tests.support.tools import ROOT, require_tool
 from tests.support.upstream import FakeUpstream
 
-pytestmark = pytest.mark.timed
-
 if TYPE_CHECKING:
     from facegate.search.v1.face_search_service_pb2_grpc import FaceSearchServiceAsyncStub
 

@@ -27,8 +27,6 @@ from tests.support.tools import ROOT
 from tests.support.upstream import FakeUpstream
 from tests.support.valkey import free_port
 
-pytestmark = pytest.mark.timed
-
 METHOD = "/facegate.search.v1.FaceSearchService/SearchFace"
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -65,6 +63,7 @@ def end_call(telemetry: Telemetry, traceparent: str = SAMPLED, tenant: str = "ky
 
 
 @pytest.mark.parametrize("fault", ["down", "silent", "slow"])
+@pytest.mark.timed
 async def test_the_end_takes_less_than_two_seconds(fault: str, tmp_path: Path) -> None:
     """With spans and metrics that nobody takes, or not in time."""
     with caught_logs(tmp_path):
@@ -117,6 +116,7 @@ async def until_shown(url: str, text: str) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.timed
 async def test_the_process_ends_too(tmp_path: Path) -> None:
     """No thread of an exporter holds up the interpreter."""
     script = f"""
@@ -158,6 +158,7 @@ asyncio.run(main())
         assert float(closed.split()[1]) < 2.0
 
 
+@pytest.mark.timed
 async def test_a_full_queue_drops_the_newest_and_counts_them(tmp_path: Path) -> None:
     """Memory stays bounded, and no call waits."""
     with caught_logs(tmp_path) as logs:

@@ -78,7 +78,7 @@ async def test_searches_that_wait_for_a_connection_are_shown(tmp_path: Path) -> 
             go_on.set()
             await first
             # The loop above was a flood to the operators' listener, which shows the last page again until it is over.
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (after := await shown(gateway))["facegate_upstream_waiting"]:
                     await asyncio.sleep(0.05)
             # The two that had to, until they were told to come back; the first did not wait.
@@ -176,7 +176,7 @@ async def test_a_reload_shows_the_end_of_the_new_certificates(tmp_path: Path) ->
     authority, other = Authority(), Authority(now=1_800_000_000)
     former, later = authority.issue([], valid_for=7200), authority.issue([], valid_for=86_400)
     settings = tls_settings(tmp_path, former, authority.pem)
-    watcher = FileWatcher(clock=SystemClock(), settle_seconds=0)
+    watcher = FileWatcher(clock=SystemClock(), interval_seconds=3600, settle_seconds=0)
     config = config_of(server={"tls": settings}, auth={"spiffe_trust_domain": "corp.example"})
     async with running(config, upstream=FakeUpstream(), watcher=watcher) as gateway:
 

@@ -22,8 +22,6 @@ from tests.support.vendor import MATCH, OK, Vendor, always, found, json_response
 from tests.support.vendor import Connection as Peer
 from tests.support.vendor_client import client, query, trip
 
-pytestmark = pytest.mark.timed
-
 LARGE = b"\xff" * 5_242_880
 TOO_LARGE = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n"
 ANOTHER = json_response(200, found(MATCH | {"person_id": 666}))

@@ -14,8 +14,6 @@ from gateway.cache.memory import MemoryCacheStore, Records
 from tests.support.cache import asked, found, keep, looked_up, result_cache
 from tests.support.clock import ManualClock
 
-pytestmark = pytest.mark.timed
-
 ROOT = Path(__file__).parents[3]
 
 
@@ -89,6 +87,7 @@ def test_resident_memory_follows_the_bound() -> None:
     assert 0.75 <= ratio <= 1.10, run.stdout
 
 
+@pytest.mark.timed
 async def test_time_does_not_tell_a_tenant_what_another_searched() -> None:
     """A lookup of an image that another tenant has takes as long as one of an image that nobody has.
 

@@ -13,8 +13,6 @@ from gateway.quota.store import OutageCause, Reserved
 from tests.support.failing_store import FailingStore, gate_over
 from tests.support.quota import HandClock, tenant
 
-pytestmark = pytest.mark.timed
-
 
 @pytest.fixture
 def clock() -> HandClock:

@@ -95,8 +95,8 @@ async def test_a_late_message_is_given_up_when_others_wait() -> None:
     waiting = stage.reading(CallContext(message=b"1"))
     stage.clock.advance(ARRIVAL_SECONDS)
     with pytest.raises(DeadlineExceeded):
-        await asyncio.wait_for(late, 5)
-    assert await asyncio.wait_for(waiting, 5) == 1
+        await asyncio.wait_for(late, 30)
+    assert await asyncio.wait_for(waiting, 30) == 1
 
 
 async def test_a_slow_message_may_take_its_time_when_nobody_waits() -> None:
@@ -116,7 +116,7 @@ async def test_a_slow_message_may_take_its_time_when_nobody_waits() -> None:
     assert not slow.done()
     stage.clock.advance(60.0)
     with pytest.raises(DeadlineExceeded):
-        await asyncio.wait_for(slow, 5)
+        await asyncio.wait_for(slow, 30)
 
 
 async def test_a_call_without_a_message_is_invalid() -> None:

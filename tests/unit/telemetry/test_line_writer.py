@@ -17,8 +17,6 @@ from gateway.telemetry import lines
 from gateway.telemetry.lines import LineWriter, Queue
 from tests.support.tools import ROOT
 
-pytestmark = pytest.mark.timed
-
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Returns once `condition` holds."""
@@ -49,6 +47,7 @@ def test_lines_are_written_soon_and_in_order(pipe: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.timed
 def test_a_full_pipe_costs_lines_and_nothing_else(blocking: bool) -> None:
     """Nobody reads: `write` stays quick, the queue stays bounded, what is lost is counted."""
     read, write = os.pipe()
