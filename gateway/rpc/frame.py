@@ -64,12 +64,13 @@ class Frame:
         call = call_from_headers(path, context, monotonic(), self._default_deadline_seconds)
         record = call.record
         self.open_calls += 1
-        kept_until = 0.0
+        kept_until, is_read = 0.0, False
         try:
             for guard in guards:
                 if not guard.on_headers(call):
                     await guard.wait(call)
             size = await self._bodies.read(call)
+            is_read = True
             for guard in guards:
                 guard.on_message(call)
             now = monotonic()
@@ -84,7 +85,7 @@ class Frame:
             record.finish(monotonic())
             context.set_trailing_metadata(trailers_of(record))
         except BaseException as error:  # noqa: BLE001 - the wall behind which no exception's text gets
-            kept_until = self._kept_until(error, record.tenant)
+            kept_until = 0.0 if is_read else self._kept_until(error, record.tenant)
             raise await self._answer(error, call, kept_until) from None
         else:
             return response

@@ -6,6 +6,8 @@ keeps its stream for up to `MAX_SECONDS`: a refusal is answered late, and a call
 connection has only so many streams, and gRPC refuses further ones (REFUSED_STREAM) without any Python, at a tenth of the cost.
 Clients send such a call again by themselves. A client that gives up old calls to send others that are as old would
 otherwise keep the gateway busy with calls that are dead when it sees them.
+
+Only a call whose message was not read is slowed down: it takes little memory, and a call that is over gives its place back.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from collections.abc import Callable
 
 from gateway.errors import (
     CredentialsInvalid,
-    FaceSetNotAllowed,
     MethodNotImplemented,
     OperationNotAllowed,
     TenantConcurrencyExceeded,
@@ -27,7 +28,6 @@ from gateway.rpc.busy import BusyLoop
 
 PACED = (
     CredentialsInvalid,
-    FaceSetNotAllowed,
     TenantNotAllowed,
     OperationNotAllowed,
     MethodNotImplemented,

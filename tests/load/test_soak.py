@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.auth.tokens import new_token
 from tests.support.abuse_stage import HONEST, AbuseStage, abuse_stage, scaled
-from tests.support.attack_process import attacked
+from tests.support.attack_process import Figures, attacked
 from tests.support.callers import holder_of, tenant
 from tests.support.meter import resident_mib
 
@@ -27,30 +27,9 @@ async def test_mixed_calls_leave_nothing_behind(tmp_path: Path) -> None:
     # Small, so that it is full long before the end.
     cache = {"max_bytes": 8 << 20}
     async with abuse_stage(tmp_path, tenants=tenants, vendor_seconds=0.002, cache=cache) as stage:
-        soak = {"connections": 4, "at_once": 16, "tokens": tokens}
-        async with attacked(
-            "tests.support.mixed_calls",
-            "mixed",
-            stage.gateway.address,
-            to_its_end=True,
-            within_seconds=1800,
-            calls=WARM_UP_CALLS,
-            **soak,
-        ) as warm_up:
-            pass
-        await quiet(stage)
+        warm_up = await mixed(stage, WARM_UP_CALLS, tokens)
         before, memory_before = held(stage), resident_mib(stage.gateway.pid)
-        async with attacked(
-            "tests.support.mixed_calls",
-            "mixed",
-            stage.gateway.address,
-            to_its_end=True,
-            within_seconds=1800,
-            calls=CALLS,
-            **soak,
-        ) as load:
-            pass
-        await quiet(stage)
+        load = await mixed(stage, CALLS, tokens)
         after, memory_after = held(stage), resident_mib(stage.gateway.pid)
         stage.keep(
             f"{CALLS:,} mixed calls",
@@ -66,6 +45,24 @@ async def test_mixed_calls_leave_nothing_behind(tmp_path: Path) -> None:
     assert after[0] <= before[0] + 2
     assert after[1] <= before[1] + 2
     assert memory_after < memory_before + GROWN_MIB
+
+
+async def mixed(stage: AbuseStage, calls: int, tokens: dict[str, str]) -> Figures:
+    """Makes so many calls, and returns once all have ended."""
+    async with attacked(
+        "tests.support.mixed_calls",
+        "mixed",
+        stage.gateway.address,
+        to_its_end=True,
+        within_seconds=1800,
+        calls=calls,
+        connections=4,
+        at_once=16,
+        tokens=tokens,
+    ) as load:
+        pass
+    await quiet(stage)
+    return load
 
 
 async def quiet(stage: AbuseStage) -> None:

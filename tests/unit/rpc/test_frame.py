@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import time
+from typing import Any, cast
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
+from gateway.errors import CredentialsInvalid
 from gateway.model import Principal, Tenant
 from gateway.rpc.bodies import MAX_BODY_BYTES, Bodies
 from gateway.rpc.call import Call, Context
@@ -15,6 +17,7 @@ from gateway.rpc.errors import AnswerErrors
 from gateway.rpc.frame import Frame
 from gateway.rpc.grouping import MEASURED_CALLS, MOST_TOGETHER, Bursts
 from gateway.rpc.guards.capacity import Capacity
+from gateway.rpc.pacing import BURST, PER_SECOND
 from gateway.rpc.room import Room
 from gateway.telemetry.calls import Calls
 from gateway.telemetry.record import CallRecord
@@ -97,3 +100,37 @@ async def test_a_call_that_is_cancelled_while_it_waits_is_not_answered() -> None
         await calls[0]
     await asyncio.gather(*calls[1:])
     assert stage.happened.count("answered") == MOST_TOGETHER - 2
+
+
+class Flood(Stage):
+    """A frame whose calls are all refused, on the headers or when their message is here, while another tenant is served."""
+
+    def __init__(self, *, on_headers: bool) -> None:
+        super().__init__(share=1.0)
+        self.on_headers = on_headers
+        pace = self.frame._pace
+        pace.let_through("another", time.monotonic())
+        pace._busy = lambda _: True
+        for _ in range(BURST + 10 * PER_SECOND):
+            pace.of_refused("", time.monotonic())
+
+        def refuse(call: Call) -> bool:
+            raise CredentialsInvalid
+
+        guard: Any = self.frame._guards[0]
+        setattr(guard, "on_headers" if on_headers else "on_message", refuse)
+
+
+@pytest.mark.parametrize("on_headers", [True, False])
+async def test_a_call_whose_message_is_here_is_refused_at_once(on_headers: bool) -> None:
+    """To slow it down would keep the message in memory, and the place from others."""
+    stage = Flood(on_headers=on_headers)
+    call = asyncio.ensure_future(stage.call())
+    await asyncio.sleep(0.05)
+    assert call.done() is not on_headers
+    # Its caller gives up, and then the server is stopped.
+    while not call.done():
+        call.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(call, return_exceptions=True)
+    assert len(stage.ends) == 1
