@@ -71,7 +71,7 @@ class ServerConfig(Section):
         json_schema_extra={"unit": "bytes"},
         description="Maximum bytes of request bodies in memory. A body counts as 7 MiB until it has arrived. Further bodies "
         "wait unread at their callers, as many as would fit; calls beyond those are refused with GATEWAY_OVERLOADED. If "
-        "unset: 256 MiB, or an eighth of the container's memory limit if that is less.",
+        "unset: 256 MiB, or a sixteenth of the container's memory limit if that is less.",
     )
     max_connections: int | None = Field(
         default=None,
