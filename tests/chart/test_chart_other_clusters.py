@@ -48,7 +48,12 @@ def parent_of_the_chart(folder: Path) -> Path:
 def test_it_is_a_part_of_another_chart(major: str, tmp_path: Path) -> None:
     parent = parent_of_the_chart(tmp_path)
     shared = {"imageRegistry": "registry.corp.example", "imagePullSecrets": [{"name": "pull"}], "storageClass": "fast"}
-    docs = rendered(major, tmp_path, {"facegate": {"enabled": True, "replicaCount": 1}, "global": shared}, parent)
+    docs = rendered(
+        major,
+        tmp_path,
+        {"facegate": {"enabled": True, "valkey": {"quota": {"enabled": True}}}, "global": shared},
+        parent,
+    )
     for pod in pods(docs):
         assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
         images = [one["image"] for one in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])]
@@ -86,6 +91,12 @@ def test_a_cluster_chooses_the_users_itself(major: str, tmp_path: Path) -> None:
     }
     assert pod["containers"][0]["securityContext"]["runAsNonRoot"] is True
     assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_an_update_in_one_go_has_no_steps(major: str, tmp_path: Path) -> None:
+    """The API refuses `rollingUpdate` with another type, and the chart's default has one."""
+    docs = rendered(major, tmp_path, {"strategy": {"type": "Recreate"}})
+    assert gateway(docs)["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_another_controller_sets_the_number(major: str, tmp_path: Path) -> None:
@@ -167,6 +178,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/facegate/config"}]},
         "choose another path",
     ),
+    "IPv6 for a listener that has none": ({"service": {"ipFamilies": ["IPv6"]}}, 'set it to "[::]"'),
+    "a number as a variable's value": ({"extraEnv": [{"name": "A", "value": 1}]}, "extraEnv"),
     "a setting as a variable": (
         {"extraEnv": [{"name": "FACEGATE_OPS__LISTEN", "value": "a"}]},
         "set it below `config`",

@@ -89,7 +89,7 @@ def test_every_value_that_is_used_exists() -> None:
     known |= {name.rpartition(".")[0] for name in known}
     # Of the gateway's settings and of what Kubernetes defines, those that decide something else of the chart.
     inside = {"config.upstream", "config.auth", "config.cache", "config.server", "config.telemetry"}
-    inside |= {"resources.requests", "resources.limits"}
+    inside |= {"resources.requests", "resources.limits", "strategy.type"}
     assert _used() - known - inside == set()
 
 

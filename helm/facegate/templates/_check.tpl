@@ -74,6 +74,9 @@ terminationGracePeriodSeconds: the drain needs {{ $drain }} s: raise it, or lowe
 {{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled }}
 podMonitor.enabled: every gateway would be read twice: set serviceMonitor.enabled=false
 {{- end }}
+{{- if and (has "IPv6" $v.service.ipFamilies) (eq $v.bindAddress "0.0.0.0") }}
+bindAddress: 0.0.0.0 takes no IPv6, which service.ipFamilies asks for: set it to "[::]", which takes both
+{{- end }}
 {{- range $v.extraVolumeMounts }}
 {{- if or (eq .mountPath "/etc/facegate") (hasPrefix "/etc/facegate/" .mountPath) }}
 extraVolumeMounts: {{ .mountPath }} is the chart's own folder: choose another path

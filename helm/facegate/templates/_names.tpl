@@ -35,16 +35,23 @@ An image's reference. Arguments: root, repository, tag, digest. The first part o
 `localhost`.
 */}}
 {{- define "facegate.imageOf" -}}
-{{- $repository := .repository -}}
-{{- with (default dict .root.Values.global).imageRegistry -}}
-{{-   $parts := splitList "/" $repository -}}
-{{-   if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}{{- $parts = rest $parts -}}{{- end -}}
-{{-   $repository = printf "%s/%s" (trimSuffix "/" .) (join "/" $parts) -}}
-{{- end -}}
+{{- $repository := include "facegate.atRegistry" (dict "root" .root "image" .repository) -}}
 {{- if .digest -}}
 {{- printf "%s@%s" $repository .digest -}}
 {{- else -}}
 {{- printf "%s:%s" $repository (default .root.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* An image at the registry that all charts share, if there is one. Arguments: root, image. */}}
+{{- define "facegate.atRegistry" -}}
+{{- $registry := (default dict .root.Values.global).imageRegistry -}}
+{{- if $registry -}}
+{{-   $parts := splitList "/" .image -}}
+{{-   if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}{{- $parts = rest $parts -}}{{- end -}}
+{{-   printf "%s/%s" (trimSuffix "/" $registry) (join "/" $parts) -}}
+{{- else -}}
+{{-   .image -}}
 {{- end -}}
 {{- end -}}
 
